@@ -1,0 +1,1 @@
+"""Generated Python of the Wattfarm protocol."""
