@@ -53,7 +53,9 @@ $(PROTO_VENV)/.stamp:
 
 proto: $(PROTO_VENV)/.stamp ## regenerate the Python of proto/farm/v1
 	cd proto && PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I . \
-	  --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. farm/v1/*.proto
+	  --python_out=. --mypy_out=quiet:. farm/v1/*.proto
+	cd proto && PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I . \
+	  --grpc_python_out=. --mypy_grpc_out=quiet:. farm/v1/*_service.proto
 
 proto-check: proto ## fail if the committed generated code differs from the .proto files
 	git diff --exit-code -- proto

@@ -1,1 +1,1 @@
-"""Generated Python of the Wattfarm protocol."""
+"""Version 1 of the Wattfarm protocol: generated from the .proto files beside this module by `make proto`."""
