@@ -42,6 +42,7 @@ lint: setup ## style, types, arrows, protocol
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.6- --eval-annotations --backport dataclasses targets
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
+	@$(MAKE) --no-print-directory proto-check
 
 bench: setup ## the ratios of docs/performance.md, measured side by side
 	$(BIN)/python -m benchmarks
@@ -51,14 +52,22 @@ $(PROTO_VENV)/.stamp:
 	$(PROTO_BIN)/python -m pip install --quiet --disable-pip-version-check $(PROTO_TOOLS)
 	@touch $@
 
-proto: $(PROTO_VENV)/.stamp ## regenerate the Python of proto/farm/v1
+# $(1) is where the generated code goes, relative to proto/.
+define generate
 	cd proto && PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I . \
-	  --python_out=. --mypy_out=quiet:. farm/v1/*.proto
+	  --python_out=$(1) --mypy_out=quiet:$(1) farm/v1/*.proto
 	cd proto && PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I . \
-	  --grpc_python_out=. --mypy_grpc_out=quiet:. farm/v1/*_service.proto
+	  --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) farm/v1/*_service.proto
+endef
 
-proto-check: proto ## fail if the committed generated code differs from the .proto files
-	git diff --exit-code -- proto
+proto: $(PROTO_VENV)/.stamp ## regenerate the Python of proto/farm/v1
+	$(call generate,.)
+
+proto-check: $(PROTO_VENV)/.stamp ## fail if the committed generated code differs from the .proto files
+	@rm -rf build/proto && mkdir -p build/proto
+	$(call generate,../build/proto)
+	@cd build/proto && for file in farm/v1/*; do cmp "$$file" "../../proto/$$file" || \
+	  { echo "The generated code is stale; run 'make proto' and commit the result." >&2; exit 1; }; done
 
 clean: ## remove the environments
 	rm -rf $(VENV) $(PROTO_VENV)
