@@ -1,4 +1,4 @@
-"""The generated protocol code runs under protobuf 6 (its generator's) and under the newest that is installed."""
+"""The generated code runs under protobuf 6 (its generator's) and under the newest that is installed."""
 
 import json
 import os
