@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""What measures power: meters, traces, clock alignment, idle subtraction, uncertainty."""
