@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Runs models on accelerators: runner interface, one file a runtime, worker process, board catalogue."""
