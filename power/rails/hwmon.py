@@ -1,7 +1,7 @@
-"""Power sensors in the hwmon tree: INA2xx, INA3221 (Jetson with mainline kernels), PMBus, ACPI, graphics cards.
+"""Power sensors in the hwmon tree: INA2xx, INA3221 (Jetson, mainline kernel), PMBus, ACPI, graphics cards.
 
-Sources: Linux kernel, Documentation/hwmon/{sysfs-interface,ina2xx,ina3221,ina238,pmbus-core}.rst: inN_input is mV,
-currN_input mA, powerN_input and powerN_average µW, energyN_input µJ, update_interval ms.
+Sources: Linux kernel, Documentation/hwmon/{sysfs-interface,ina2xx,ina3221,ina238,pmbus-core}.rst:
+inN_input is mV, currN_input mA, powerN_input and powerN_average µW, energyN_input µJ, update_interval ms.
 """
 
 import re
@@ -54,7 +54,7 @@ def _chip(chip: Path) -> list[Rail]:
 
 
 def _channels(chip: Path) -> list[tuple[int, str]]:
-    """Return (channel number, "input" or "average") of the power readings, the instantaneous one first choice."""
+    """Return (channel number, "input" or "average") of the power readings, "input" where there are both."""
     found: dict[int, str] = {}
     for file in sorted(chip.glob("power*_*")):
         match = re.fullmatch(r"power(\d+)_(input|average)", file.name)

@@ -1,8 +1,8 @@
 """Power channels in the Industrial I/O tree, and the INA3221 of Jetson boards with JetPack 4 and older.
 
-Sources: Linux kernel, Documentation/ABI/testing/sysfs-bus-iio: (raw + offset) × scale is mV, mA, mW and J, an `_input`
-file is already scaled; NVIDIA Jetson Linux 32 developer guide, "Software-Based Power Consumption Modeling": rail_name_N,
-in_powerN_input mW, in_voltageN_input mV, in_currentN_input mA.
+Sources: Linux kernel, Documentation/ABI/testing/sysfs-bus-iio: (raw + offset) × scale is mV, mA, mW and J,
+an `_input` file is already scaled; NVIDIA Jetson Linux 32 developer guide, "Software-Based Power Consumption
+Modeling": rail_name_N, in_powerN_input mW, in_voltageN_input mV, in_currentN_input mA.
 """
 
 import re
@@ -95,7 +95,7 @@ def _numbers(device: Path) -> list[int]:
 
 
 def _channel(device: Path, kind_number: str) -> Channel | None:
-    """Return the channel "power0", "voltage1"... in W, V or A; None if absent or if its unit cannot be known."""
+    """Return the channel "power0", "voltage1"... in W, V or A; None if absent or of unknown scale."""
     scaled = device / f"in_{kind_number}_input"
     if scaled.exists():
         return Channel(str(scaled), 1e-3)

@@ -92,7 +92,7 @@ def read(rail: Rail) -> RailSample:
 class RailReader:
     """Reads one rail again and again, and turns its counter into energy since the first read.
 
-    A counter must be read at least once each time it wraps: 262 kJ, the usual range of RAPL, last 44 minutes at 100 W.
+    A counter must be read at least once a wrap: the usual 262 kJ of RAPL last 44 minutes at 100 W.
     """
 
     def __init__(self, rail: Rail) -> None:
@@ -124,7 +124,7 @@ class RailReader:
         if step_j < 0.0 or step_j > MAX_PLAUSIBLE_W * max(elapsed_s, 1e-3):
             path = self.rail.energy.path if self.rail.energy else self.rail.source
             raise RailUnreadable(
-                f"The counter of rail '{self.rail.name}' ({path}) was reset while it was read; measure again.",
+                f"The counter of rail '{self.rail.name}' ({path}) was reset while in use; measure again.",
                 rail=self.rail.name,
                 path=path,
             )
@@ -164,8 +164,8 @@ def _read(rail: Rail, channel: Channel | None) -> float | None:
         text = _slurp(channel.path)
     except PermissionError as error:
         raise RailUnreadable(
-            f"Rail '{rail.name}' needs permission to read {channel.path}: run 'sudo chmod a+r {channel.path}' "
-            "(it lasts until the next boot) or start the daemon as root.",
+            f"Rail '{rail.name}' needs permission to read its file: run 'sudo chmod a+r {channel.path}' "
+            "(which lasts until the next boot) or start the program as root.",
             rail=rail.name,
             path=channel.path,
         ) from error
@@ -186,7 +186,7 @@ def _gone(rail: Rail, channel: Channel, error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.ENODEV):
         return f"Rail '{rail.name}' has vanished ({channel.path}); check that its driver is still loaded."
     what = os.strerror(error.errno) if error.errno else str(error)
-    return f"Rail '{rail.name}' cannot be read from {channel.path} ({what}); check the sensor's driver with 'dmesg'."
+    return f"Rail '{rail.name}' cannot be read from {channel.path} ({what}); look for its driver in 'dmesg'."
 
 
 def _slurp(path: str) -> str:

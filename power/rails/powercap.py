@@ -1,7 +1,7 @@
 """RAPL energy counters in the powercap tree.
 
-Source: Linux kernel, Documentation/power/powercap/powercap.rst. Counters are µJ and wrap at max_energy_range_uj;
-they are readable by root only since CVE-2020-8694.
+Source: Linux kernel, Documentation/power/powercap/powercap.rst. Counters are µJ, wrap at max_energy_range_uj,
+and are readable by root only since CVE-2020-8694.
 """
 
 import re
@@ -16,8 +16,7 @@ UPDATES_HZ = 1000.0
 def find(root: Path) -> list[Rail]:
     """List the RAPL domains under `root`; parts of a package are named "package-0/core"."""
     base = root / "sys/class/powercap"
-    found = [r for control in ("intel-rapl", "intel-rapl-mmio") for r in _domains(base, control)]
-    return found
+    return [r for control in ("intel-rapl", "intel-rapl-mmio") for r in _domains(base, control)]
 
 
 def _domains(base: Path, control: str) -> list[Rail]:

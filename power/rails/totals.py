@@ -8,7 +8,7 @@ JETSON_SUMS = (
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
 )
-"""Source: NVIDIA Jetson Linux developer guide, "Platform Power and Performance", tables of INA3221 channels."""
+"""Source: NVIDIA Jetson Linux developer guide, "Platform Power and Performance", INA3221 channels."""
 
 
 class RailLike(Protocol):
@@ -25,12 +25,13 @@ class RailLike(Protocol):
 def total_rails(rails: Sequence[RailLike]) -> tuple[str, ...]:
     """Return the names of the rails whose sum is the power of the whole, or () if that is not known.
 
-    In this order: the rail that feeds all others; the documented sum of a Jetson board; RAPL packages with their
-    memory (core and uncore are inside the package); the only rail there is.
+    In this order: the rail that feeds all others; the documented sum of a Jetson board; RAPL packages with
+    their memory (core and uncore are inside the package); the only rail there is.
     """
     totals = [rail.name for rail in rails if rail.is_total]
     if totals:
-        return (totals[0],)
+        platforms = tuple(name for name in totals if name.startswith("psys"))  # one a socket
+        return platforms or (totals[0],)
     names = {rail.name for rail in rails}
     for labels in JETSON_SUMS:
         if names.issuperset(labels):
