@@ -1,7 +1,7 @@
 """The daemon's settings: what `farmd.toml` may say, checked value by value.
 
-Every mistake is one `ConfigInvalid` sentence that names the file, the key and what to write instead. Keys, units and
-defaults are described in docs/farmd.md; a missing key has its default, an unknown one is refused.
+Every mistake is one `ConfigInvalid` sentence that names the file, the key and what to write instead. Keys, units
+and defaults are described in docs/farmd.md; a missing key has its default, an unknown one is refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Address:
 
 @dataclass(frozen=True)
 class TlsConfig:
-    """PEM files of the server: its chain, its key, and the CA whose clients alone are let in (None: any client)."""
+    """PEM files: the server's chain, its key, and the CA whose clients alone are let in (None: any client)."""
 
     cert: Path
     key: Path
@@ -122,7 +122,7 @@ class Config:
 
 @dataclass(frozen=True)
 class _Key:
-    """How one key is read: `read` turns a TOML value into a field, or raises ValueError if it is not `wants`."""
+    """How one key is read: `read` turns a TOML value into a field, ValueError if it is not `wants`."""
 
     read: Callable[[Any, Path], object]
     wants: str
@@ -316,6 +316,8 @@ def from_document(document: Mapping[str, Any], where: str, base: Path, source: P
     """
     flat, tables = _split_tables(document, where)
     values = _read_keys(flat, _KEYS, where, "", base)
+    if "cache_bytes" in values and "max_model_bytes" not in values:
+        values["max_model_bytes"] = min(Config.max_model_bytes, values["cache_bytes"])
     if "tls" in tables:
         values["tls"] = _tls(tables["tls"], where, base)
     if "lease" in tables:
