@@ -16,7 +16,7 @@ class TargetsError(Exception):
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.message = message
-        self.details = details  # type: Dict[str, Any]
+        self.details: Dict[str, Any] = details
 
     @property
     def kind(self) -> str:
@@ -102,7 +102,7 @@ def error_to_json(error: TargetsError) -> Dict[str, Any]:
 def error_from_json(obj: Dict[str, Any]) -> TargetsError:
     """Return the error that the wire's form describes; an unknown kind becomes a TargetsError."""
     kind = KINDS.get(str(obj.get("kind")), TargetsError)
-    details = obj.get("details")  # type: Optional[Dict[str, Any]]
-    error = kind(str(obj.get("message", "")))  # type: TargetsError
+    details = obj.get("details")
+    error = kind(str(obj.get("message", "")))
     error.details = dict(details) if isinstance(details, dict) else {}
     return error

@@ -3,7 +3,7 @@
 A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, always one object. Tensors never
 travel in a frame: both ends map one file and name places in it by tensor references,
 ``{"name", "dtype", "shape", "offset", "nbytes"}``; the bytes are C-order, little-endian, without padding, and
-every offset is a multiple of ALIGNMENT. This module needs the standard library only: the daemon imports it too.
+every offset is a multiple of ALIGNMENT. Standard library only: the daemon imports this module too.
 """
 
 import json
