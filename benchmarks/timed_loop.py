@@ -1,0 +1,100 @@
+"""What a measurement costs the thing measured: `hostctl run` against a loop written by hand and against benchmark_app.
+
+Both sides run in turn, in processes of their own, three times; medians are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hostctl.models import zoo
+
+from benchmarks import Row
+
+ROUNDS = 3
+SECONDS = 8
+BIN = Path(sys.executable).parent
+
+
+def in_turn(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
+    """Return the medians of both, measured A B A B so that a drifting machine hurts both alike."""
+    pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def printed(command: list[str]) -> str:
+    """Run a command to its end and return what it printed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def hostctl_run(model: Path, runtime: str, scenario: str) -> dict[str, object]:
+    """Measure once with the command line, without idle windows, and return the result."""
+    command = [str(BIN / "hostctl"), "run", "--device", "local", "--model", str(model), "--runtime", runtime]
+    command += [
+        "--scenario",
+        scenario,
+        "--duration",
+        f"{SECONDS}s",
+        "--warmup",
+        "1s",
+        "--idle",
+        "0s",
+        "--json",
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def hostctl_ips(model: Path, runtime: str, scenario: str = "latency") -> float:
+    """Return inferences per second of `hostctl run`."""
+    value = hostctl_run(model, runtime, scenario)["throughput_ips"]
+    assert isinstance(value, float)
+    return value
+
+
+def bare_ips(model: Path, runtime: str) -> float:
+    """Return inferences per second of the loop written by hand."""
+    return float(printed([sys.executable, "-m", "benchmarks._bare_loop", runtime, str(model), str(SECONDS)]))
+
+
+def benchmark_app_ips(model: Path, scenario: str) -> float:
+    """Return what OpenVINO's own tool reports for the same hint and duration."""
+    text = printed(
+        [str(BIN / "benchmark_app"), "-m", str(model), "-d", "CPU", "-hint", scenario, "-t", str(SECONDS)]
+        + ["-data_shape", "[1,3,224,224]", "-shape", "[1,3,224,224]"]
+    )
+    found = re.search(r"Throughput:\s+([0-9.]+) FPS", text)
+    assert found, text
+    return float(found.group(1))
+
+
+def run() -> list[Row]:
+    """Measure the four claims."""
+    with tempfile.TemporaryDirectory() as folder:
+        resnet50 = zoo.build("resnet50", Path(folder))
+        ch1 = zoo.build("think-ch1", Path(folder))
+        rows = []
+        for name, model, bar in (("ResNet50", resnet50, 0.98), ("CH1, 33 parameters", ch1, 0.90)):
+            ours, bare = in_turn(
+                lambda model=model: hostctl_ips(model, "onnxruntime"),  # type: ignore[misc]
+                lambda model=model: bare_ips(model, "onnxruntime"),  # type: ignore[misc]
+            )
+            rows.append(
+                Row(f"timed loop ÷ bare loop, {name}, ONNX Runtime", ours, "1/s", bare, bar, "at least")
+            )
+        for scenario in ("latency", "throughput"):
+            ours, theirs = in_turn(
+                lambda scenario=scenario: hostctl_ips(resnet50, "openvino", scenario),  # type: ignore[misc]
+                lambda scenario=scenario: benchmark_app_ips(resnet50, scenario),  # type: ignore[misc]
+            )
+            name = f"hostctl run ÷ benchmark_app, ResNet50, {scenario}"
+            rows.append(Row(name, ours, "1/s", theirs, 0.97, "at least"))
+    return rows
