@@ -1,7 +1,7 @@
 """The daemon's settings: what `farmd.toml` may say, checked value by value.
 
-Every mistake is one `ConfigInvalid` sentence that names the file, the key and what to write instead. Keys, units
-and defaults are described in docs/farmd.md; a missing key has its default, an unknown one is refused.
+Every mistake is one `ConfigInvalid` sentence that names the file, the key and what to write instead. Keys,
+units and defaults are described in docs/farmd.md; a missing key has its default, an unknown one is refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Address:
 
 @dataclass(frozen=True)
 class TlsConfig:
-    """PEM files: the server's chain, its key, and the CA whose clients alone are let in (None: any client)."""
+    """PEM files: the server's chain, its key, the CA whose clients alone are let in (None: any client)."""
 
     cert: Path
     key: Path
@@ -110,8 +110,8 @@ class Config:
     benchmark_max_s: float = 3600.0
     drain_s: float = 10.0
     lease: LeaseConfig = LeaseConfig()
-    sysfs_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
+    system_root: Path = Path("/")
+    """Root of the file system whose sys/ and proc/ the sensors are read from."""
     source: Path | None = None
     """The file it was read from; None for the built-in defaults."""
 
@@ -235,8 +235,7 @@ _KEYS: dict[str, _Key] = {
     "infer_timeout_s": _seconds_key("infer_timeout_s", 0.01, 86_400, 60),
     "benchmark_max_s": _seconds_key("benchmark_max_s", 0.1, 604_800, 3600),
     "drain_s": _seconds_key("drain_s", 0, 3600, 10),
-    "sysfs_root": _Key(_path, "a path", 'sysfs_root = "/sys"'),
-    "proc_root": _Key(_path, "a path", 'proc_root = "/proc"'),
+    "system_root": _Key(_path, "a path", 'system_root = "/"'),
 }
 _TLS_KEYS: dict[str, _Key] = {
     "cert": _Key(_path, "the path of a PEM file", 'cert = "/etc/wattfarm/board.crt"'),
