@@ -1,7 +1,7 @@
 """The loop a person would write by hand: `python -m benchmarks._bare_loop RUNTIME MODEL SECONDS` prints 1/s.
 
-Nothing of Wattfarm is imported. The input is random, the settings are the runtime's own defaults for one request at a time, and
-nothing is recorded: this is the ceiling that `hostctl run` is held against.
+Nothing of Wattfarm is imported. The input is random, the settings are the runtime's own defaults for one
+request at a time, and nothing is recorded: this is the ceiling that `hostctl run` is held against.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bare grpcio server: takes any bytes, answers 4,000 bytes. Prints its port; ends with its standard input."""
+"""A bare grpcio server: takes any bytes, answers 4,000. Prints its port; ends with its standard input."""
 
 from __future__ import annotations
 
