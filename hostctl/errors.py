@@ -1,3 +1,4 @@
+# ruff: noqa: N818 (an error is named after what happened, as in the other rooms)
 """What goes wrong for the user of hostctl: one sentence each, and the exit code it ends in."""
 
 from typing import ClassVar
@@ -23,19 +24,19 @@ class ModelFileError(HostctlError):
     """A model file is missing, empty, truncated, corrupt, too large or of a format we cannot read."""
 
 
-class NothingFree(HostctlError):  # noqa: N818 (named after what happened)
+class NothingFree(HostctlError):
     """Every device that fits is held by somebody else, and the user did not want to wait."""
 
     exit_code: ClassVar[int] = 3
 
 
-class DeviceUnreachable(HostctlError):  # noqa: N818
+class DeviceUnreachable(HostctlError):
     """Nobody answers at the device's address, or the connection broke."""
 
     exit_code: ClassVar[int] = 4
 
 
-class Refused(HostctlError):  # noqa: N818
+class Refused(HostctlError):
     """The lease is not (or no longer) ours, or the device does not allow the call."""
 
     exit_code: ClassVar[int] = 5
