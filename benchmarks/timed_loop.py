@@ -1,4 +1,4 @@
-"""What a measurement costs the thing measured: `hostctl run` against a loop written by hand and against benchmark_app.
+"""What a measurement costs the thing measured: `hostctl run` against a bare loop and benchmark_app.
 
 Both sides run in turn, in processes of their own, three times; medians are compared.
 """
@@ -14,9 +14,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hostctl.models import zoo
-
 from benchmarks import Row
+from hostctl.models import zoo
 
 ROUNDS = 3
 SECONDS = 8
@@ -67,10 +66,9 @@ def bare_ips(model: Path, runtime: str) -> float:
 
 def benchmark_app_ips(model: Path, scenario: str) -> float:
     """Return what OpenVINO's own tool reports for the same hint and duration."""
-    text = printed(
-        [str(BIN / "benchmark_app"), "-m", str(model), "-d", "CPU", "-hint", scenario, "-t", str(SECONDS)]
-        + ["-data_shape", "[1,3,224,224]", "-shape", "[1,3,224,224]"]
-    )
+    shape = "[1,3,224,224]"
+    command = [str(BIN / "benchmark_app"), "-m", str(model), "-d", "CPU", "-hint", scenario]
+    text = printed([*command, "-t", str(SECONDS), "-shape", shape, "-data_shape", shape])
     found = re.search(r"Throughput:\s+([0-9.]+) FPS", text)
     assert found, text
     return float(found.group(1))
