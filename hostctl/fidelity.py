@@ -7,7 +7,7 @@ The comparison is pure; only `reference_outputs` runs a model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +161,7 @@ def _check_alike(outputs: Tensors, reference: Tensors) -> None:
             )
 
 
-def _worst(values: Any, *, smallest: bool = False) -> float | None:
+def _worst(values: Iterable[float | None], *, smallest: bool = False) -> float | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
