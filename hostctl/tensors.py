@@ -1,0 +1,92 @@
+"""Arrays and the protocol's tensors: C order, little-endian, dtypes by their numpy names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from farm.v1 import tensor_pb2
+
+from hostctl.errors import DeviceError, UsageError
+
+Array = npt.NDArray[Any]
+_DTYPES = frozenset(
+    (
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    )
+) | {"bool"}
+
+
+def to_tensor(name: str, array: Array) -> tensor_pb2.Tensor:
+    """Return an array as a tensor. Raises UsageError for a dtype that the protocol does not know."""
+    if array.dtype.name not in _DTYPES:
+        raise UsageError(
+            f"Input '{name}' has dtype {array.dtype}, which no device takes; convert it to one of "
+            f"{', '.join(sorted(_DTYPES))}."
+        )
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return tensor_pb2.Tensor(name=name, dtype=array.dtype.name, shape=array.shape, data=little.tobytes())
+
+
+def to_tensors(inputs: Mapping[str, Array]) -> list[tensor_pb2.Tensor]:
+    """Return named arrays as tensors."""
+    return [to_tensor(name, array) for name, array in inputs.items()]
+
+
+def to_array(tensor: tensor_pb2.Tensor) -> Array:
+    """Return a tensor as a read-only array. Raises DeviceError if its size does not fit its shape."""
+    shape = tuple(tensor.shape)
+    if tensor.dtype not in _DTYPES:
+        raise DeviceError(
+            f"Output '{tensor.name}' has dtype '{tensor.dtype}', which this hostctl does not know."
+        )
+    dtype = np.dtype(tensor.dtype).newbyteorder("<")
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if expected != len(tensor.data):
+        raise DeviceError(
+            f"Output '{tensor.name}' has {len(tensor.data)} bytes, but shape {list(shape)} of {tensor.dtype} "
+            f"needs {expected}; update farmd on the device."
+        )
+    return np.frombuffer(tensor.data, dtype=dtype).reshape(shape)
+
+
+def to_arrays(tensors: Iterable[tensor_pb2.Tensor]) -> dict[str, Array]:
+    """Return tensors as arrays by name."""
+    return {tensor.name: to_array(tensor) for tensor in tensors}
+
+
+def random_inputs(specs: Iterable[tensor_pb2.TensorSpec], seed: int, batch: int) -> dict[str, Array]:
+    """Return seeded inputs for a model: standard normal floats, whole-range 8-bit integers, 0/1 for the rest.
+
+    A dynamic first dimension becomes `batch`. Raises UsageError where another dimension is dynamic.
+    """
+    generator = np.random.default_rng(seed)
+    return {spec.name: _random(generator, spec, batch) for spec in specs}
+
+
+def _random(generator: np.random.Generator, spec: tensor_pb2.TensorSpec, batch: int) -> Array:
+    shape = [batch if index == 0 and size < 0 else size for index, size in enumerate(spec.shape)]
+    if any(size < 0 for size in shape):
+        raise UsageError(
+            f"Input '{spec.name}' has the open shape {list(spec.shape)}; fix it with "
+            f"'--shape {spec.name}=1,3,224,224' (your numbers)."
+        )
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    if dtype.itemsize == 1 and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return generator.integers(limits.min, limits.max, size=shape, dtype=dtype, endpoint=True)
+    return generator.integers(0, 2, size=shape).astype(dtype)
