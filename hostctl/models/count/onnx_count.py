@@ -1,0 +1,65 @@
+"""Counting an ONNX file: read, bind, prepare, walk, and divide a static batch out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+
+from hostctl.models.count.files import sha256_of
+from hostctl.models.count.onnx_bind import Binding, apply_binding, bind_inputs
+from hostctl.models.count.onnx_prepare import Prepared, prepare, runs
+from hostctl.models.count.onnx_read import read_onnx
+from hostctl.models.count.onnx_walk import walk
+from hostctl.models.count.result import ModelCount, Tally
+
+
+def count_onnx(path: Path, shapes: Mapping[str, Sequence[int]], name: str) -> ModelCount:
+    """Count one inference of an ONNX file; see `hostctl.models.count.count_operations`."""
+    model = read_onnx(path)
+    binding = bind_inputs(model.graph, shapes)
+    prepared = _prepared(model, binding)
+    tally = walk(prepared)
+    for dimension in binding.open:
+        reason = f"its shape is not fixed in the model; bind it with {dimension.hint}"
+        tally.add_uncounted(dimension.input_name, "Input", reason)
+    batch = _static_batch(model, binding, prepared, tally) if tally.complete else 1
+    return tally.to_count(name, sha256_of(path), "onnx", batch)
+
+
+def _prepared(model: onnx.ModelProto, binding: Binding) -> Prepared:
+    bound = onnx.ModelProto()
+    bound.CopyFrom(model)
+    apply_binding(bound, binding)
+    return prepare(bound, {})
+
+
+def _static_batch(model: onnx.ModelProto, binding: Binding, prepared: Prepared, tally: Tally) -> int:
+    """Return how many samples one run of the model holds: the leading size of its inputs, if that is a batch.
+
+    It is one if the count grows in proportion to it and no recurrent layer takes it for its time axis; the rows
+    of a matrix or the steps of a sequence are none. Where the model is written for this size only, so that
+    another cannot be tried, all its inputs and outputs must lead with it.
+    """
+    ranked = {name: shape for name, shape in binding.shapes.items() if len(shape) >= 2}
+    batch = next((shape[0] for shape in ranked.values()), 1)
+    if batch == 1:
+        return 1
+    larger = _prepared(model, Binding({name: _grown(shape, batch) for name, shape in binding.shapes.items()}))
+    trial = walk(larger)
+    if trial.sequence_lengths != tally.sequence_lengths:
+        return 1
+    if trial.complete and trial.macs * batch == tally.macs * (batch + 1):
+        return batch
+    if runs(larger):
+        return 1
+    outputs = [prepared.shapes.get(value.name) for value in prepared.graph.output]
+    leads = all(shape[0] == batch for shape in ranked.values())
+    return batch if leads and all(not shape or shape[0] % batch == 0 for shape in outputs) else 1
+
+
+def _grown(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
+    """Add one sample: on the first axis of the batch's size (a recurrent state has it further in)."""
+    if batch not in shape:
+        return shape
+    axis = shape.index(batch)
+    return (*shape[:axis], batch + 1, *shape[axis + 1 :])
