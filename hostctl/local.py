@@ -83,9 +83,12 @@ def _janitor(directory: Path) -> Iterator[int]:
 def _farmd(directory: Path, leash: int) -> Iterator[str]:
     log_path = directory / "farmd.log"
     address_file = directory / "address"
+    # A settings file of its own: what an operator configured for the board's own daemon (TLS, leases) is not for this one.
+    (directory / "farmd.toml").write_text(f'device = "{NAME}"\n')
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             _command(directory, address_file),
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -101,6 +104,7 @@ def _farmd(directory: Path, leash: int) -> Iterator[str]:
 def _command(directory: Path, address_file: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "farmd"),
+        *("--config", str(directory / "farmd.toml")),
         *("--listen", "127.0.0.1:0"),
         *("--state-dir", str(directory / "state")),
         *("--address-file", str(address_file)),
@@ -136,11 +140,12 @@ def _last_line(log_path: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let farmd drain, then insist. The group takes workers with it, should farmd itself be gone."""
+    """Let farmd drain, then insist. Where it did not end by itself, its workers may live in its group: end them too."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() != 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
