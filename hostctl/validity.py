@@ -59,12 +59,14 @@ INFORMING = {
 
 @dataclass(frozen=True)
 class Rules:
-    """Limits. `least_window_s`: a window shorter than what was asked for by more than 1 % was cut.
+    """Limits, all fractions dimensionless.
 
-    `least_requests` 10: MLPerf Tiny asks for ten inferences at least. `most_idle_drift` 0.1 of the difference between run and idle
-    power; more, and the choice of the idle window decides the result. `most_edge_fraction` 0.01: the clock's bound at both
-    edges may cost 1 % of the window. `most_background` 0.05 of one processor's time: above it a neighbour's work is in
-    both time and energy.
+    least_window_fraction  a window shorter than what was asked for by more than 1 % was cut
+    least_requests         MLPerf Tiny asks for ten inferences at least
+    most_idle_drift        of net power; with more, the choice of the idle window decides the result
+    most_edge_fraction     of the window, that the clock's bound at both edges may cost
+    most_background        of all processors' time; above it a neighbour's work is in both time and energy
+    wide_uncertainty       of the net energy's value, above which a reader is warned
     """
 
     least_window_fraction: float = 0.99
