@@ -1,0 +1,188 @@
+"""The worker process: one model on one runtime, driven over the wire by the daemon.
+
+    <interpreter> -m targets.worker --fd N
+
+``N`` is one end of a socket pair; the wire (targets/wire.py) is that descriptor and nothing else, so what a vendor library
+prints to stdout or stderr cannot disturb it. Requests run one after the other in the main thread, which some
+runtimes insist on; a second thread only reads, so that ``cancel`` and the loss of the daemon are seen at once: without
+a daemon the process ends, whatever a runtime is doing.
+
+Request ``{"id", "op", ...}``; reply ``{"id", "ok": true, ...}`` or ``{"id", "ok": false, "error": {...}}``; before the
+reply any number of ``{"id", "event": "progress", "phase": ...}``.
+"""
+
+import argparse
+import faulthandler
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import Any, Dict, List, Optional, Set
+
+from targets.errors import (
+    OutOfMemory,
+    ProtocolError,
+    TargetsError,
+    WireClosed,
+    WireGarbage,
+    WorkerFault,
+    error_to_json,
+)
+from targets.session import Session
+from targets.wire import recv, send
+
+_LOST = 3  # exit code after the wire was lost
+_GRACE_S = 2.0  # what a running inference gets to end by itself once the daemon is gone
+
+
+class Worker:
+    """Reads requests, runs them through a Session, answers."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._requests: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
+        self._sending = threading.Lock()
+        self._state = threading.Lock()  # guards the three below
+        self._waiting: Set[Any] = set()
+        self._dropped: Set[Any] = set()
+        self._running: Any = None
+        self._stop: List[Any] = []  # filling it ends the running loop
+        self._closing = False
+        self._lost = False
+        self._session = Session(self._event)
+
+    def run(self) -> int:
+        """Serve until ``close`` or until the wire ends; return the exit code."""
+        reader = threading.Thread(target=self._read, name="wire", daemon=True)
+        reader.start()
+        try:
+            while not (self._closing or self._lost):
+                request = self._requests.get()
+                if request is not None:
+                    self._serve(request)
+        finally:
+            self._session.close()
+        return _LOST if self._lost else 0
+
+    def _read(self) -> None:
+        while True:
+            try:
+                request = recv(self._sock)
+            except (WireClosed, WireGarbage, OSError) as error:
+                self._wire_lost(error)
+                return
+            if request.get("op") == "cancel":
+                self._cancel(request)
+            else:
+                with self._state:
+                    self._waiting.add(request.get("id"))
+                self._requests.put(request)
+
+    def _wire_lost(self, error: BaseException) -> None:
+        """End the process: nobody is left to tell anything to, and the device must not stay taken."""
+        if self._closing:
+            return
+        if not isinstance(error, WireClosed):
+            sys.stderr.write("worker: {}\n".format(error))
+        self._lost = True
+        self._stop.append(error)
+        self._requests.put(None)
+        timer = threading.Timer(_GRACE_S, os._exit, (_LOST,))
+        timer.daemon = True
+        timer.start()
+
+    def _cancel(self, request: Dict[str, Any]) -> None:
+        target = request.get("target")
+        with self._state:
+            waiting, running = target in self._waiting, target is not None and target == self._running
+            if waiting:
+                self._dropped.add(target)
+            if running:
+                self._stop.append(target)
+        self._send({"id": request.get("id"), "ok": True, "cancelled": waiting or running})
+
+    def _serve(self, request: Dict[str, Any]) -> None:
+        number = request.get("id")
+        with self._state:
+            self._waiting.discard(number)
+            self._running = number
+            del self._stop[:]
+            if number in self._dropped or self._lost:
+                self._dropped.discard(number)
+                self._stop.append(number)
+        reply = self._answer(request)
+        with self._state:
+            self._running = None
+        self._send(dict(reply, id=number))
+
+    def _answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        try:
+            if self._stop:
+                raise Cancelled("The operation '{}' was cancelled before it began.".format(request.get("op")))
+            return dict(self._dispatch(request), ok=True)
+        except TargetsError as error:
+            return _failure(error)
+        except MemoryError:
+            return _failure(
+                OutOfMemory("The worker has not enough memory for '{}'.".format(request.get("op")))
+            )
+        except Exception as error:
+            return _failure(
+                WorkerFault(
+                    "The worker failed in '{}' with {}: {}.".format(
+                        request.get("op"), type(error).__name__, error
+                    ),
+                    traceback=traceback.format_exc(),
+                )
+            )
+
+    def _dispatch(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        op = request.get("op")
+        if op == "close":
+            self._closing = True
+            self._session.close()
+            return {}
+        handler = self._session.ops.get(str(op))
+        if handler is None:
+            raise ProtocolError(
+                "The operation '{}' is not known; there are cancel, close, {}.".format(
+                    op, ", ".join(sorted(self._session.ops))
+                )
+            )
+        return handler(request, self._stop)
+
+    def _event(self, request: Dict[str, Any], fields: Dict[str, Any]) -> None:
+        self._send(dict(fields, id=request.get("id")))
+
+    def _send(self, obj: Dict[str, Any]) -> None:
+        with self._sending:
+            try:
+                send(self._sock, obj)
+            except WireClosed:
+                pass  # the reading thread sees it as well and ends the process
+
+
+def _failure(error: TargetsError) -> Dict[str, Any]:
+    return {"ok": False, "error": error_to_json(error)}
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a worker on an inherited socket."""
+    parser = argparse.ArgumentParser(prog="targets.worker", description="Runs one model for the daemon.")
+    parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socket pair")
+    fd = parser.parse_args(arguments).fd
+    faulthandler.enable()  # a native death leaves the Python stack on stderr
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then closes the wire
+    os.set_inheritable(fd, False)  # what a runtime starts must not keep the wire open
+    sock = socket.fromfd(fd, socket.AF_UNIX, socket.SOCK_STREAM)
+    os.close(fd)
+    code = Worker(sock).run()
+    sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
