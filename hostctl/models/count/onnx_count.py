@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
+from onnx import numpy_helper
 
 from hostctl.models.count.files import sha256_of
 from hostctl.models.count.onnx_bind import Binding, apply_binding, bind_inputs
 from hostctl.models.count.onnx_prepare import Prepared, prepare, runs
 from hostctl.models.count.onnx_read import read_onnx
 from hostctl.models.count.onnx_walk import walk
-from hostctl.models.count.result import ModelCount, Tally
+from hostctl.models.count.result import ModelCount, Tally, Uncounted
 
 
 def count_onnx(path: Path, shapes: Mapping[str, Sequence[int]], name: str) -> ModelCount:
@@ -19,9 +20,10 @@ def count_onnx(path: Path, shapes: Mapping[str, Sequence[int]], name: str) -> Mo
     binding = bind_inputs(model.graph, shapes)
     prepared = _prepared(model, binding)
     tally = walk(prepared)
-    for dimension in binding.open:
-        reason = f"its shape is not fixed in the model; bind it with {dimension.hint}"
-        tally.add_uncounted(dimension.input_name, "Input", reason)
+    tally.uncounted[:0] = [
+        Uncounted(dim.input_name, "Input", f"its shape is not fixed in the model; bind it with {dim.hint}")
+        for dim in binding.open
+    ]
     batch = _static_batch(model, binding, prepared, tally) if tally.complete else 1
     return tally.to_count(name, sha256_of(path), "onnx", batch)
 
@@ -50,11 +52,21 @@ def _static_batch(model: onnx.ModelProto, binding: Binding, prepared: Prepared, 
         return 1
     if trial.complete and trial.macs * batch == tally.macs * (batch + 1):
         return batch
-    if runs(larger):
+    if runs(larger) or not _written_for(prepared, batch):
         return 1
     outputs = [prepared.shapes.get(value.name) for value in prepared.graph.output]
     leads = all(shape[0] == batch for shape in ranked.values())
     return batch if leads and all(not shape or shape[0] % batch == 0 for shape in outputs) else 1
+
+
+def _written_for(prepared: Prepared, batch: int) -> bool:
+    """Whether some shape written into the model leads with the batch, so that it runs with this one only."""
+    for node in prepared.graph.node:
+        if node.op_type in ("Reshape", "Expand") and node.input[1] in prepared.constants:
+            target = numpy_helper.to_array(prepared.constants[node.input[1]]).flatten()
+            if target.size and target[0] > 0 and target[0] % batch == 0:
+                return True
+    return False
 
 
 def _grown(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
