@@ -23,6 +23,7 @@ import traceback
 from typing import Any, Dict, List, Optional, Set
 
 from targets.errors import (
+    Cancelled,
     OutOfMemory,
     ProtocolError,
     TargetsError,
