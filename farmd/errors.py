@@ -203,6 +203,18 @@ class OutOfMemory(ResourceExhausted):
     reason = "OUT_OF_MEMORY"
 
 
+class BufferTooSmall(OutOfMemory):
+    """The mapped tensor file cannot hold the outputs; metadata `needed_bytes` says what would."""
+
+    reason = "BUFFER_TOO_SMALL"
+
+
+class CacheFull(ResourceExhausted):
+    """The cache's limit is taken by loaded models and running uploads, so nothing can be evicted."""
+
+    reason = "CACHE_FULL"
+
+
 class InferenceFailed(FarmdError):
     """The runtime failed while it ran the model; the worker lives."""
 
@@ -242,6 +254,13 @@ class WorkerHung(WorkerDied):
 
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "WORKER_HUNG"
+
+
+class CallOverdue(FarmdError):
+    """The work took longer than the client or the daemon allows, and was stopped; the worker lives."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "OVERDUE"
 
 
 class WorkerUnstartable(FarmdError):
@@ -286,7 +305,7 @@ WORKER_KINDS: Mapping[str, type[FarmdError]] = {
     "InputInvalid": InputInvalid,
     "InferenceFailed": InferenceFailed,
     "OutOfMemory": OutOfMemory,
-    "BufferTooSmall": OutOfMemory,
+    "BufferTooSmall": BufferTooSmall,
     "NotLoaded": ModelNotFound,
     "Cancelled": CallCancelled,
     "ProtocolError": WorkerFault,
@@ -295,12 +314,21 @@ WORKER_KINDS: Mapping[str, type[FarmdError]] = {
 """The wire's error kinds (targets/errors.py) in the words of this tree."""
 
 
+_FIELDS: Mapping[type[FarmdError], tuple[str, str]] = {
+    OptionInvalid: ("option", "header.options.{}"),
+    PrecisionUnsupported: ("precision", "header.precision"),
+    FormatUnsupported: ("format", "header.format"),
+    InputInvalid: ("name", "inputs.{}"),
+}
+"""The field of a request that an error of the worker is about: the detail that names it, and its path."""
+
+
 def from_worker(error: Mapping[str, Any], **metadata: object) -> FarmdError:
     """Return the error that a worker's reply describes; an unknown kind is a WorkerFault."""
     kind = WORKER_KINDS.get(str(error.get("kind")), WorkerFault)
     message = str(error.get("message") or "The worker failed without saying why.")
     details = error.get("details")
     facts = dict(details) if isinstance(details, Mapping) else {}
-    field = facts.get("field") or facts.get("name")
-    violations = [FieldViolation(str(field), message)] if field and issubclass(kind, RequestInvalid) else ()
+    detail, path = _FIELDS.get(kind, ("", ""))
+    violations = [FieldViolation(path.format(facts[detail]), message)] if detail in facts else []
     return kind(message, metadata={**facts, **metadata}, violations=violations)

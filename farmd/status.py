@@ -37,6 +37,10 @@ def to_error(exception: BaseException) -> errors.FarmdError:
         return exception
     if isinstance(exception, OSError) and exception.errno in (errno.ENOSPC, errno.EDQUOT):
         return errors.DiskFull("The board's disk is full; free space on it or unload models, then try again.")
+    if isinstance(
+        exception, grpc.RpcError
+    ):  # gRPC raises it where a handler reads from a client that has gone
+        return errors.CallCancelled("The client gave up the call.")
     if isinstance(exception, MemoryError):
         return errors.OutOfMemory("The daemon ran out of memory; send less in one message or unload models.")
     return errors.FarmdError(

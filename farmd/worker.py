@@ -1,0 +1,454 @@
+"""One worker process and the conversation with it: requests with deadlines, tensors through a mapped file.
+
+Nothing here trusts the worker. It may die, hang or talk nonsense at any point; each ends in one WorkerDied error
+that names runtime, model and the last lines the process printed, and the process is then gone and reaped.
+The wire is described in targets/wire.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from farm.v1 import tensor_pb2
+
+from farmd import errors, launch
+from farmd.child import Child
+from farmd.config import Config
+from farmd.tensorfile import TensorFile
+from farmd.waiting import Cancel, FairLock
+from targets import wire
+from targets.errors import TargetsError, WireClosed, WireGarbage
+
+HELLO_TIMEOUT_S = 60.0
+CLOSE_TIMEOUT_S = 2.0
+MAP_TIMEOUT_S = 30.0
+# How long the process may take to be reaped once its wire is closed, before it is killed.
+_END_TIMEOUT_S = 2.0
+_RECEIVE_BYTES = 1 << 16
+_SMALLEST_FILE_BYTES = 1 << 16
+
+
+class Deadline:
+    """When a conversation has to be over, on time.monotonic(); it may be moved while the conversation runs."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.restart(timeout_s)
+
+    def restart(self, timeout_s: float) -> None:
+        """Allow this long from now on."""
+        self.timeout_s = timeout_s
+        self.at_s = time.monotonic() + timeout_s
+
+
+class Event(NamedTuple):
+    """What a worker says before it replies: a line of a log, or a step of progress."""
+
+    kind: str
+    members: Mapping[str, Any]
+
+
+class InferOutcome(NamedTuple):
+    """The outputs of one inference, and its start and end on the board's monotonic clock."""
+
+    outputs: list[tensor_pb2.Tensor]
+    start_ns: int
+    end_ns: int
+
+
+class TensorLike(Protocol):
+    """A tensor as the protocol has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class Worker:
+    """A running worker. All calls but `kill`, `wake` and `cancel` need `turn`, the lock of whoever talks to it."""
+
+    def __init__(
+        self, child: Child, sock: socket.socket, directory: Path, *, runtime: str, model: str
+    ) -> None:
+        self.child = child
+        self.runtime = runtime
+        self.model = model
+        self.directory = directory
+        self.turn = FairLock()
+        self.stage = "start"
+        self.expected_end = False
+        self.dead: errors.FarmdError | None = None
+        self.inference_count = 0
+        self.tensor_directories: Sequence[Path] = ()
+        self.output_bytes = 0
+        self._sock = sock
+        self._send_lock = threading.Lock()
+        self._decoder = wire.Decoder()
+        self._inbox: deque[dict[str, Any]] = deque()
+        self._last_id = 0
+        self._silent: set[int] = set()
+        self._file: TensorFile | None = None
+        self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._doorbell_lock = threading.Lock()
+        self._closed = False
+        self._cause = ""
+        self.on_end: Callable[[Worker], None] = lambda worker: None
+        child.on_line = self.wake
+        child.watch(lambda: self.on_end(self), self._clean_up)
+
+    @classmethod
+    def start(
+        cls,
+        config: Config,
+        *,
+        runtime: str,
+        model: str,
+        timeout_s: float,
+        on_end: Callable[[Worker], None] = lambda worker: None,
+    ) -> Worker:
+        """Start a worker and shake hands; `on_end` runs when its process has ended, in another thread.
+
+        WorkerUnstartable if it does not come up, DiskFull if there is no room for its directory.
+        """
+        child, sock, directory = launch.start(config, runtime)
+        worker = cls(child, sock, directory, runtime=runtime, model=model)
+        worker.on_end = on_end
+        worker.tensor_directories = launch.tensor_directories(config)
+        try:
+            hello = worker.request("hello", {}, timeout_s=min(timeout_s, HELLO_TIMEOUT_S))
+        except errors.FarmdError as error:
+            worker.kill()
+            raise errors.WorkerUnstartable(
+                f"The worker of the runtime '{runtime}' did not start with {config.interpreter_of(runtime)}: "
+                f"{error.message}",
+                metadata=error.metadata,
+            ) from None
+        if hello.get("protocol") != wire.PROTOCOL:
+            raise worker.ended(errors.WorkerGarbage, f"speaks protocol {hello.get('protocol')!r}")
+        worker.stage = "idle"
+        return worker
+
+    # Talking.
+
+    def request(self, op: str, members: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """Send one request and return its reply, in this thread, without any hand-over. Events are dropped.
+
+        Raises what the worker's reply says, or WorkerCrashed, WorkerHung, WorkerGarbage.
+        """
+        if self.dead is not None:
+            raise self.dead
+        deadline = Deadline(timeout_s)
+        try:
+            number = self._send(op, members)
+            while True:
+                message = self._receive(deadline)
+                if self._is_reply(message, number):
+                    return self._checked(message)
+        except TimeoutError:
+            raise self._hung(op, timeout_s) from None
+        except (WireClosed, OSError):
+            raise self._crashed(op) from None
+        except WireGarbage as error:
+            raise self.ended(errors.WorkerGarbage, f"broke the protocol during {op} ({error})") from None
+
+    def converse(
+        self,
+        op: str,
+        members: Mapping[str, Any],
+        *,
+        deadline: Deadline,
+        cancel: Cancel,
+        grace_s: float | None,
+    ) -> Generator[Event, None, dict[str, Any]]:
+        """Send one request, yield its events and the lines the process prints, and return its reply.
+
+        When the caller goes or the deadline passes, the worker is asked to stop and has `grace_s` to do so, else
+        it is killed; None kills it at once. Raises as `request` does, CallCancelled, and CallOverdue for work
+        that was stopped in time: the worker is then as good as before.
+        """
+        if self.dead is not None:
+            raise self.dead
+        talk = _Talk(op, deadline, cancel, grace_s)
+        try:
+            with cancel.calling(self.wake):
+                return (yield from self._talk(talk, members))
+        except GeneratorExit:  # nobody reads on
+            self._wind_down(talk)
+            raise
+        except TimeoutError:
+            raise self._given_up(talk) from None
+        except (WireClosed, OSError):
+            raise self._crashed(op) from None
+        except WireGarbage as error:
+            raise self.ended(errors.WorkerGarbage, f"broke the protocol during {op} ({error})") from None
+
+    def _talk(self, talk: _Talk, members: Mapping[str, Any]) -> Generator[Event, None, dict[str, Any]]:
+        printed = self.child.line_count
+        talk.number = self._send(talk.op, members)
+        while True:
+            self._stop_if_due(talk)
+            message = self._receive_or_wake(talk.deadline)
+            lines, printed = self.child.lines_after(printed)
+            for line in lines:
+                yield Event("log", {"message": line})
+            if message is None:
+                continue
+            if self._is_reply(message, talk.number):
+                return self._told(talk, message)
+            if "event" in message:
+                yield Event(str(message["event"]), message)
+
+    def _stop_if_due(self, talk: _Talk) -> None:
+        """Ask the worker to stop, once, if the caller has gone or the time is up. TimeoutError: it has to be killed."""
+        late = time.monotonic() >= talk.deadline.at_s
+        if not (late or (talk.cancel.is_set and not talk.is_stopping)):
+            return
+        if talk.is_stopping or talk.grace_s is None:
+            raise TimeoutError
+        talk.is_stopping, talk.is_overdue = True, late
+        talk.deadline.at_s = time.monotonic() + talk.grace_s
+        self._silent.add(self._send("cancel", {"target": talk.number}))
+
+    def _told(self, talk: _Talk, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            reply = self._checked(message)
+        except errors.CallCancelled:
+            if not talk.is_overdue:
+                raise
+            raise errors.CallOverdue(
+                f"The {talk.op} of '{self.model}' did not end within {talk.deadline.timeout_s:g} s and was stopped; "
+                "ask for less or allow more time.",
+                metadata={"runtime": self.runtime, "model": self.model, "limit_s": talk.deadline.timeout_s},
+            ) from None
+        talk.cancel.check()
+        return reply
+
+    def _wind_down(self, talk: _Talk) -> None:
+        """Bring the worker to rest without a reader, so that the next request finds it ready; else kill it."""
+        talk.cancel.set()
+        try:
+            self._stop_if_due(talk)
+            while not self._is_reply(self._receive(talk.deadline), talk.number):
+                pass
+        except (TimeoutError, WireClosed, WireGarbage, OSError):
+            self.expected_end = talk.grace_s is None
+            self.kill()
+
+    def _send(self, op: str, members: Mapping[str, Any]) -> int:
+        with self._send_lock:
+            self._last_id += 1
+            number = self._last_id
+            wire.send(self._sock, {"id": number, "op": op, **members})
+        return number
+
+    def _receive(self, deadline: Deadline) -> dict[str, Any]:
+        while not self._inbox:
+            left_s = deadline.at_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left_s)
+            self._fill(self._sock.recv(_RECEIVE_BYTES))
+        return self._inbox.popleft()
+
+    def _receive_or_wake(self, deadline: Deadline) -> dict[str, Any] | None:
+        """Return the next message, or None if the doorbell rang or the deadline has passed."""
+        if self._inbox:
+            return self._inbox.popleft()
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._doorbell, select.POLLIN)
+        left_s = max(0.0, deadline.at_s - time.monotonic())
+        ready = {descriptor for descriptor, _ in poll.poll(min(left_s, 86_400.0) * 1000)}
+        if self._doorbell in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._doorbell)
+        if self._sock.fileno() not in ready:
+            return None
+        self._fill(self._sock.recv(_RECEIVE_BYTES))
+        return self._inbox.popleft() if self._inbox else None
+
+    def _fill(self, data: bytes) -> None:
+        if not data:
+            raise WireClosed("The worker closed its wire.")
+        self._inbox.extend(self._decoder.feed(data))
+
+    def _is_reply(self, message: Mapping[str, Any], number: int) -> bool:
+        if "ok" not in message:
+            return False
+        if message.get("id") == number:
+            return True
+        if message.get("id") in self._silent:
+            self._silent.discard(int(message["id"]))
+            return False
+        raise WireGarbage(f"it answered request {message.get('id')!r}, but {number} was asked")
+
+    def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
+        if reply["ok"] is True:
+            return reply
+        error = reply.get("error")
+        raise errors.from_worker(
+            error if isinstance(error, Mapping) else {}, runtime=self.runtime, model=self.model
+        )
+
+    # Inference.
+
+    def infer(self, tensors: Sequence[TensorLike], *, timeout_s: float) -> InferOutcome:
+        """Run one inference; the inputs have been checked against the model. Raises as `request` does."""
+        self.stage = "infer"
+        refs, end = wire.layout((tensor.name, tensor.dtype, list(tensor.shape)) for tensor in tensors)
+        needed = end + self.output_bytes
+        for _ in range(3):  # outputs of unknown shape may need more room than was guessed
+            file = self._room_for(needed)
+            self._place(file, refs, tensors)
+            try:
+                reply = self.request("infer", {"inputs": refs, "output_offset": end}, timeout_s=timeout_s)
+            except errors.BufferTooSmall as error:
+                needed = max(needed + 1, int(error.metadata.get("needed_bytes", 0)))
+                continue
+            self.inference_count += 1
+            self.stage = "idle"
+            return self._outcome(reply, file)
+        raise self.ended(errors.WorkerGarbage, "asks for more and more room for its outputs")
+
+    def place_inputs(self, tensors: Sequence[TensorLike]) -> list[dict[str, Any]]:
+        """Write tensors into the mapped file and return their references, for a timed loop."""
+        refs, end = wire.layout((tensor.name, tensor.dtype, list(tensor.shape)) for tensor in tensors)
+        self._place(self._room_for(end + self.output_bytes), refs, tensors)
+        return refs
+
+    @staticmethod
+    def _place(file: TensorFile, refs: Sequence[Mapping[str, Any]], tensors: Sequence[TensorLike]) -> None:
+        for ref, tensor in zip(refs, tensors, strict=True):
+            offset: int = ref["offset"]
+            file.map[offset : offset + ref["nbytes"]] = tensor.data
+
+    def _room_for(self, size_bytes: int) -> TensorFile:
+        if self._file is not None and self._file.size_bytes >= size_bytes:
+            return self._file
+        fresh = TensorFile(self.tensor_directories, max(size_bytes, _SMALLEST_FILE_BYTES))
+        try:
+            members = {"path": str(fresh.path), "size_bytes": fresh.size_bytes}
+            self.request("map", members, timeout_s=MAP_TIMEOUT_S)
+        except errors.FarmdError:
+            fresh.close()
+            raise
+        fresh.unlink()
+        old, self._file = self._file, fresh
+        if old is not None:
+            old.close()
+        return fresh
+
+    def _outcome(self, reply: Mapping[str, Any], file: TensorFile) -> InferOutcome:
+        try:
+            outputs = []
+            for ref in reply["outputs"]:
+                wire.check_ref(ref, file.size_bytes)
+                data = file.map[ref["offset"] : ref["offset"] + ref["nbytes"]]
+                outputs.append(
+                    tensor_pb2.Tensor(name=ref["name"], dtype=ref["dtype"], shape=ref["shape"], data=data)
+                )
+            return InferOutcome(outputs, int(reply["start_ns"]), int(reply["end_ns"]))
+        except (KeyError, TypeError, ValueError, AttributeError, TargetsError) as error:
+            raise self.ended(errors.WorkerGarbage, f"gave a reply that makes no sense ({error})") from None
+
+    # Endings.
+
+    def wake(self) -> None:
+        """Make a conversation look up: lines were printed, or its caller has gone."""
+        with self._doorbell_lock:
+            if not self._closed:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_write(self._doorbell, 1)
+
+    def kill(self) -> None:
+        """Kill the process group at once; from any thread."""
+        self.child.kill()
+
+    def close(self) -> None:
+        """End the worker in good order, or kill it if it does not go; needs `turn`. Harmless twice."""
+        self.expected_end = True
+        if self.dead is None:
+            with contextlib.suppress(errors.FarmdError):
+                self.request("close", {}, timeout_s=CLOSE_TIMEOUT_S)
+                self.child.exited.wait(CLOSE_TIMEOUT_S)
+        self.kill()
+        self.child.exited.wait(_END_TIMEOUT_S)
+        self.dead = self.dead or errors.ModelNotFound(f"The model '{self.model}' was unloaded.")
+
+    def _crashed(self, op: str) -> errors.FarmdError:
+        if not self.child.exited.wait(_END_TIMEOUT_S):
+            return self.ended(errors.WorkerGarbage, f"closed its wire during {op}")
+        how, _ = self.child.how_it_ended()
+        return self.ended(errors.WorkerCrashed, f"{how} during {op}")
+
+    def _hung(self, op: str, timeout_s: float) -> errors.FarmdError:
+        return self.ended(errors.WorkerHung, f"did not answer the {op} within {timeout_s:g} s and was killed")
+
+    def _given_up(self, talk: _Talk) -> errors.FarmdError:
+        if talk.is_stopping or not talk.cancel.is_set:
+            return self._hung(talk.op, talk.deadline.timeout_s)
+        self.expected_end = True
+        return self.ended(errors.CallCancelled, f"was stopped during {talk.op} because the client gave up")
+
+    def ended(self, kind: type[errors.FarmdError], what: str) -> errors.FarmdError:
+        """Kill and reap the process, and return the error that says why, with its last words."""
+        self._cause = what
+        self.kill()
+        self.child.exited.wait(_END_TIMEOUT_S)
+        self.dead = self._obituary(kind)
+        return self.dead
+
+    def _obituary(self, kind: type[errors.FarmdError]) -> errors.FarmdError:
+        how, facts = self.child.how_it_ended()
+        tail = self.child.tail()
+        words = f" Its last words: {tail[-1]!r}." if tail else ""
+        return kind(
+            f"The worker of '{self.model}' on {self.runtime} {self._cause or how}.{words} Load the model again.",
+            metadata={**facts, "runtime": self.runtime, "model": self.model, "output": "\n".join(tail)},
+        )
+
+    def how_it_ended(self) -> str:
+        """Return one sentence about the end of the process, for callers that come later."""
+        return self._obituary(errors.WorkerCrashed).message
+
+    def _clean_up(self) -> None:
+        """After the end of the process, once nobody talks to it any more: give back what it held."""
+        self.turn.acquire()
+        try:
+            self.dead = self.dead or self._obituary(errors.WorkerCrashed)
+            with self._doorbell_lock:
+                self._closed = True
+                os.close(self._doorbell)
+            self._sock.close()
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self.turn.release()
+        launch.remove(self.directory)
+
+
+@dataclass
+class _Talk:
+    """The state of one conversation."""
+
+    op: str
+    deadline: Deadline
+    cancel: Cancel
+    grace_s: float | None
+    number: int = 0
+    is_stopping: bool = False
+    is_overdue: bool = False
