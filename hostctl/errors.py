@@ -57,3 +57,7 @@ class DeviceError(HostctlError):
 
 class MeasurementInvalid(HostctlError):
     """A run broke off or its result cannot be trusted; what was measured is kept, marked invalid."""
+
+
+class StoreError(HostctlError):
+    """The database of leases or results, or its files, cannot be read or written; nothing was stored by halves."""
