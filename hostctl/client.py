@@ -21,7 +21,8 @@ from google.protobuf.message import Message
 from power.clock import ClockProbe
 
 from hostctl.errors import DeviceError, DeviceUnreachable, HostctlError
-from hostctl.rpc import RETRY_DELAYS_S, Tls, code_of, open_channel, retrying, translate, translated
+from hostctl.inventory import Tls
+from hostctl.rpc import RETRY_DELAYS_S, code_of, open_channel, retrying, translate, translated
 from hostctl.tensors import Array, to_arrays, to_tensors
 from hostctl.upload import LoadProgress, LogLine, Upload, read_model_file
 

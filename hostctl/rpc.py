@@ -13,6 +13,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from hostctl.errors import DeviceError, DeviceUnreachable, HostctlError, Refused, UsageError
+from hostctl.inventory import Tls
 
 T = TypeVar("T")
 
@@ -20,19 +21,6 @@ DOMAIN = "wattfarm"
 _DETAILS_KEY = "grpc-status-details-bin"
 RETRY_DELAYS_S = (0.1, 0.4)
 """Pauses before the second and third attempt of an idempotent call that found nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files for an encrypted channel.
-
-    ca      certificates the board's own is checked against; None takes the system's
-    cert, key  what this host shows; None shows nothing
-    """
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +36,7 @@ class Details:
 
 def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
     """Return a channel without limits on message size: the board's own limits decide."""
-    options = [
+    options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
         ("grpc.enable_retries", 0),
@@ -56,11 +44,10 @@ def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
     ]
     if tls is None:
         return grpc.insecure_channel(address, options=options)
-    return grpc.secure_channel(address, _credentials(tls), options=options)
-
-
-def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.cert))
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    credentials = grpc.ssl_channel_credentials(_pem(tls.ca), _pem(tls.key), _pem(tls.certificate))
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 def _pem(path: Path | None) -> bytes | None:

@@ -121,10 +121,10 @@ def complete_device(ctx: click.Context, _parameter: click.Parameter, incomplete:
 
     root = ctx.find_root()
     try:
-        names = ["local", *load_inventory(root.params.get("config")).devices]
+        names = sorted(load_inventory(root.params.get("config")).devices)
     except HostctlError:
         names = ["local"]
-    return sorted({name for name in names if name.startswith(incomplete)})
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def json_option(command: F) -> F:
