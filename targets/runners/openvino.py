@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
@@ -114,13 +115,9 @@ class OpenVinoRunner(Runner):
         for at, tensor in enumerate(tensors):
             request.set_input_tensor(at, tensor)
         self._held[slot] = tensors  # shared memory: the arrays must outlive the request
-        start, wait = request.start_async, request.wait
-
-        def run() -> None:
-            start()
-            wait()
-
-        return run
+        # Synchronous calls, also for requests in flight side by side: each runs in its slot's thread on a stream of its
+        # own. Measured against callbacks and AsyncInferQueue this is as fast for large models, faster for small ones.
+        return partial(request.infer, share_outputs=True)
 
     def _outputs(self, slot: int, returned: Any) -> Tensors:
         request = self._requests[slot]
