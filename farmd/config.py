@@ -19,6 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from farmd.errors import ConfigInvalid
+
 SYSTEM_CONFIG = Path("/etc/wattfarm/farmd.toml")
 LOCAL_CONFIG = Path("farmd.toml")
 GIB = 1 << 30
@@ -27,10 +29,6 @@ MIB = 1 << 20
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-class ConfigInvalid(Exception):
-    """A setting is wrong; the text is the one sentence for the operator."""
 
 
 @dataclass(frozen=True)

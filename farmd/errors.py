@@ -48,6 +48,18 @@ class FarmdError(Exception):
         self.retry_delay_s = retry_delay_s
 
 
+class ConfigInvalid(FarmdError):
+    """A setting is wrong. Told on the terminal, before there is any client."""
+
+    reason = "CONFIG_INVALID"
+
+
+class StartRefused(FarmdError):
+    """The daemon cannot start here: port taken, state directory unusable, damaged state, unusable certificate."""
+
+    reason = "START_REFUSED"
+
+
 class RequestInvalid(FarmdError):
     """A field of the request is wrong. Give `violations`, so that a program finds the field."""
 
@@ -147,9 +159,23 @@ class RailUnreadable(FailedPrecondition):
     reason = "RAIL_UNREADABLE"
 
 
-class LeaseRequired(FailedPrecondition):
+class NoRails(FailedPrecondition):
+    """The board has no rail or meter at all, so there is nothing to stream; nothing is invented."""
+
+    reason = "NO_RAILS"
+
+
+class RailLost(FarmdError):
+    """A rail vanished or its counter was reset while it was streamed; the samples until then are good."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "RAIL_LOST"
+
+
+class LeaseRequired(FarmdError):
     """The board works only for holders of a lease, and the call carries none."""
 
+    code = grpc.StatusCode.PERMISSION_DENIED
     reason = "LEASE_REQUIRED"
 
 
@@ -171,6 +197,12 @@ class ResourceExhausted(FarmdError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "RESOURCE_EXHAUSTED"
+
+
+class TooManyCalls(ResourceExhausted):
+    """As many calls of this kind run as the daemon serves at once."""
+
+    reason = "TOO_MANY_CALLS"
 
 
 class ModelTooLarge(ResourceExhausted):

@@ -85,7 +85,7 @@ def memory_bytes(root: Path) -> tuple[int | None, int | None]:
 
 
 def process_memory_bytes(pid: int) -> tuple[int | None, int | None]:
-    """Return (resident memory, its peak since the start) of one of our own processes; None once it is gone."""
+    """Return (resident memory, its peak) of one of our own processes; None once it is gone."""
     text = read_text(Path(f"/proc/{pid}/status")) or ""
     return _kibibytes(text, "VmRSS"), _kibibytes(text, "VmHWM")
 
