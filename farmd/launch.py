@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import targets.wire
@@ -72,11 +74,13 @@ def start(config: Config, runtime: str) -> tuple[Child, socket.socket, Path]:
     Raises WorkerUnstartable if the interpreter cannot be executed, DiskFull if there is no room for the directory.
     """
     interpreter = config.interpreter_of(runtime)
+    if not os.access(interpreter, os.X_OK):
+        raise _unstartable(runtime, interpreter, "it is no executable file")
     directory = Path(tempfile.mkdtemp(dir=config.state_dir / WORK))
     ours, theirs = socket.socketpair()
     try:
         child = Child(
-            [str(interpreter), "-m", "targets.worker", "--fd", str(theirs.fileno())],
+            [*_die_with_us(), str(interpreter), "-m", "targets.worker", "--fd", str(theirs.fileno())],
             cwd=directory,
             env=environment(config),
             pass_fds=[theirs.fileno()],
@@ -84,14 +88,34 @@ def start(config: Config, runtime: str) -> tuple[Child, socket.socket, Path]:
     except OSError as error:
         ours.close()
         remove(directory)
-        raise errors.WorkerUnstartable(
-            f"The interpreter {interpreter} of the runtime '{runtime}' cannot be started "
-            f"({error.strerror or error}); mend [interpreters] in the board's farmd.toml.",
-            metadata={"runtime": runtime, "interpreter": interpreter},
-        ) from None
+        raise _unstartable(runtime, interpreter, error.strerror or str(error)) from None
     finally:
         theirs.close()
     return child, ours, directory
+
+
+def _unstartable(runtime: str, interpreter: Path, why: str) -> errors.WorkerUnstartable:
+    return errors.WorkerUnstartable(
+        f"The interpreter {interpreter} of the runtime '{runtime}' cannot be started ({why}); mend [interpreters] "
+        "in the board's farmd.toml.",
+        metadata={"runtime": runtime, "interpreter": interpreter},
+    )
+
+
+@cache
+def _die_with_us() -> tuple[str, ...]:
+    """Return the prefix of a command that makes the kernel kill it when the daemon dies (prctl(2), PR_SET_PDEATHSIG).
+
+    A worker ends by itself when its wire closes, unless native code hangs with the interpreter's lock held: then only
+    the kernel can. setpriv(1) sets the signal and executes the worker in its place; without it, or with one too old
+    for the option, a worker that hangs like that outlives a daemon that was killed.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    prefix = (setpriv, "--pdeathsig", "KILL", "--")
+    probe = subprocess.run([*prefix, setpriv, "--version"], capture_output=True, check=False)
+    return prefix if probe.returncode == 0 else ()
 
 
 def remove(directory: Path) -> None:

@@ -8,23 +8,19 @@ The wire is described in targets/wire.py.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import socket
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from farm.v1 import tensor_pb2
 
 from farmd import errors, launch
 from farmd.child import Child
 from farmd.config import Config
+from farmd.dialogue import Deadline, Dialogue, Event, Talk
 from farmd.tensorfile import TensorFile
+from farmd.tensors import TensorValue
 from farmd.waiting import Cancel, FairLock
 from targets import wire
 from targets.errors import TargetsError, WireClosed, WireGarbage
@@ -34,27 +30,7 @@ CLOSE_TIMEOUT_S = 2.0
 MAP_TIMEOUT_S = 30.0
 # How long the process may take to be reaped once its wire is closed, before it is killed.
 _END_TIMEOUT_S = 2.0
-_RECEIVE_BYTES = 1 << 16
 _SMALLEST_FILE_BYTES = 1 << 16
-
-
-class Deadline:
-    """When a conversation has to be over, on time.monotonic(); it may be moved while the conversation runs."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.restart(timeout_s)
-
-    def restart(self, timeout_s: float) -> None:
-        """Allow this long from now on."""
-        self.timeout_s = timeout_s
-        self.at_s = time.monotonic() + timeout_s
-
-
-class Event(NamedTuple):
-    """What a worker says before it replies: a line of a log, or a step of progress."""
-
-    kind: str
-    members: Mapping[str, Any]
 
 
 class InferOutcome(NamedTuple):
@@ -65,21 +41,8 @@ class InferOutcome(NamedTuple):
     end_ns: int
 
 
-class TensorLike(Protocol):
-    """A tensor as the protocol has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> Sequence[int]: ...
-    @property
-    def data(self) -> bytes: ...
-
-
 class Worker:
-    """A running worker. All calls but `kill`, `wake` and `cancel` need `turn`, the lock of whoever talks to it."""
+    """A running worker. All calls but `kill` need `turn`, the lock of whoever talks to it."""
 
     def __init__(
         self, child: Child, sock: socket.socket, directory: Path, *, runtime: str, model: str
@@ -95,19 +58,11 @@ class Worker:
         self.inference_count = 0
         self.tensor_directories: Sequence[Path] = ()
         self.output_bytes = 0
-        self._sock = sock
-        self._send_lock = threading.Lock()
-        self._decoder = wire.Decoder()
-        self._inbox: deque[dict[str, Any]] = deque()
-        self._last_id = 0
-        self._silent: set[int] = set()
+        self._dialogue = Dialogue(sock)
         self._file: TensorFile | None = None
-        self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._doorbell_lock = threading.Lock()
-        self._closed = False
         self._cause = ""
         self.on_end: Callable[[Worker], None] = lambda worker: None
-        child.on_line = self.wake
+        child.on_line = self._dialogue.wake
         child.watch(lambda: self.on_end(self), self._clean_up)
 
     @classmethod
@@ -151,13 +106,8 @@ class Worker:
         """
         if self.dead is not None:
             raise self.dead
-        deadline = Deadline(timeout_s)
         try:
-            number = self._send(op, members)
-            while True:
-                message = self._receive(deadline)
-                if self._is_reply(message, number):
-                    return self._checked(message)
+            return self._checked(self._dialogue.request(op, members, timeout_s))
         except TimeoutError:
             raise self._hung(op, timeout_s) from None
         except (WireClosed, OSError):
@@ -182,10 +132,11 @@ class Worker:
         """
         if self.dead is not None:
             raise self.dead
-        talk = _Talk(op, deadline, cancel, grace_s)
+        talk = Talk(op, deadline, cancel, grace_s)
         try:
-            with cancel.calling(self.wake):
-                return (yield from self._talk(talk, members))
+            with cancel.calling(self._dialogue.wake):
+                reply = yield from self._dialogue.converse(talk, members, self._news())
+            return self._told(talk, reply)
         except GeneratorExit:  # nobody reads on
             self._wind_down(talk)
             raise
@@ -196,34 +147,17 @@ class Worker:
         except WireGarbage as error:
             raise self.ended(errors.WorkerGarbage, f"broke the protocol during {op} ({error})") from None
 
-    def _talk(self, talk: _Talk, members: Mapping[str, Any]) -> Generator[Event, None, dict[str, Any]]:
-        printed = self.child.line_count
-        talk.number = self._send(talk.op, members)
-        while True:
-            self._stop_if_due(talk)
-            message = self._receive_or_wake(talk.deadline)
-            lines, printed = self.child.lines_after(printed)
-            for line in lines:
-                yield Event("log", {"message": line})
-            if message is None:
-                continue
-            if self._is_reply(message, talk.number):
-                return self._told(talk, message)
-            if "event" in message:
-                yield Event(str(message["event"]), message)
+    def _news(self) -> Callable[[], list[str]]:
+        count = self.child.line_count
 
-    def _stop_if_due(self, talk: _Talk) -> None:
-        """Ask the worker to stop, once, if the caller has gone or the time is up. TimeoutError: it has to be killed."""
-        late = time.monotonic() >= talk.deadline.at_s
-        if not (late or (talk.cancel.is_set and not talk.is_stopping)):
-            return
-        if talk.is_stopping or talk.grace_s is None:
-            raise TimeoutError
-        talk.is_stopping, talk.is_overdue = True, late
-        talk.deadline.at_s = time.monotonic() + talk.grace_s
-        self._silent.add(self._send("cancel", {"target": talk.number}))
+        def news() -> list[str]:
+            nonlocal count
+            lines, count = self.child.lines_after(count)
+            return lines
 
-    def _told(self, talk: _Talk, message: dict[str, Any]) -> dict[str, Any]:
+        return news
+
+    def _told(self, talk: Talk, message: dict[str, Any]) -> dict[str, Any]:
         try:
             reply = self._checked(message)
         except errors.CallCancelled:
@@ -237,64 +171,12 @@ class Worker:
         talk.cancel.check()
         return reply
 
-    def _wind_down(self, talk: _Talk) -> None:
-        """Bring the worker to rest without a reader, so that the next request finds it ready; else kill it."""
-        talk.cancel.set()
+    def _wind_down(self, talk: Talk) -> None:
         try:
-            self._stop_if_due(talk)
-            while not self._is_reply(self._receive(talk.deadline), talk.number):
-                pass
+            self._dialogue.wind_down(talk)
         except (TimeoutError, WireClosed, WireGarbage, OSError):
             self.expected_end = talk.grace_s is None
             self.kill()
-
-    def _send(self, op: str, members: Mapping[str, Any]) -> int:
-        with self._send_lock:
-            self._last_id += 1
-            number = self._last_id
-            wire.send(self._sock, {"id": number, "op": op, **members})
-        return number
-
-    def _receive(self, deadline: Deadline) -> dict[str, Any]:
-        while not self._inbox:
-            left_s = deadline.at_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left_s)
-            self._fill(self._sock.recv(_RECEIVE_BYTES))
-        return self._inbox.popleft()
-
-    def _receive_or_wake(self, deadline: Deadline) -> dict[str, Any] | None:
-        """Return the next message, or None if the doorbell rang or the deadline has passed."""
-        if self._inbox:
-            return self._inbox.popleft()
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        poll.register(self._doorbell, select.POLLIN)
-        left_s = max(0.0, deadline.at_s - time.monotonic())
-        ready = {descriptor for descriptor, _ in poll.poll(min(left_s, 86_400.0) * 1000)}
-        if self._doorbell in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._doorbell)
-        if self._sock.fileno() not in ready:
-            return None
-        self._fill(self._sock.recv(_RECEIVE_BYTES))
-        return self._inbox.popleft() if self._inbox else None
-
-    def _fill(self, data: bytes) -> None:
-        if not data:
-            raise WireClosed("The worker closed its wire.")
-        self._inbox.extend(self._decoder.feed(data))
-
-    def _is_reply(self, message: Mapping[str, Any], number: int) -> bool:
-        if "ok" not in message:
-            return False
-        if message.get("id") == number:
-            return True
-        if message.get("id") in self._silent:
-            self._silent.discard(int(message["id"]))
-            return False
-        raise WireGarbage(f"it answered request {message.get('id')!r}, but {number} was asked")
 
     def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
         if reply["ok"] is True:
@@ -306,10 +188,10 @@ class Worker:
 
     # Inference.
 
-    def infer(self, tensors: Sequence[TensorLike], *, timeout_s: float) -> InferOutcome:
+    def infer(self, tensors: Sequence[TensorValue], *, timeout_s: float) -> InferOutcome:
         """Run one inference; the inputs have been checked against the model. Raises as `request` does."""
         self.stage = "infer"
-        refs, end = wire.layout((tensor.name, tensor.dtype, list(tensor.shape)) for tensor in tensors)
+        refs, end = wire.layout((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
         needed = end + self.output_bytes
         for _ in range(3):  # outputs of unknown shape may need more room than was guessed
             file = self._room_for(needed)
@@ -324,14 +206,14 @@ class Worker:
             return self._outcome(reply, file)
         raise self.ended(errors.WorkerGarbage, "asks for more and more room for its outputs")
 
-    def place_inputs(self, tensors: Sequence[TensorLike]) -> list[dict[str, Any]]:
+    def place_inputs(self, tensors: Sequence[TensorValue]) -> list[dict[str, Any]]:
         """Write tensors into the mapped file and return their references, for a timed loop."""
-        refs, end = wire.layout((tensor.name, tensor.dtype, list(tensor.shape)) for tensor in tensors)
+        refs, end = wire.layout((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
         self._place(self._room_for(end + self.output_bytes), refs, tensors)
         return refs
 
     @staticmethod
-    def _place(file: TensorFile, refs: Sequence[Mapping[str, Any]], tensors: Sequence[TensorLike]) -> None:
+    def _place(file: TensorFile, refs: Sequence[Mapping[str, Any]], tensors: Sequence[TensorValue]) -> None:
         for ref, tensor in zip(refs, tensors, strict=True):
             offset: int = ref["offset"]
             file.map[offset : offset + ref["nbytes"]] = tensor.data
@@ -367,13 +249,6 @@ class Worker:
 
     # Endings.
 
-    def wake(self) -> None:
-        """Make a conversation look up: lines were printed, or its caller has gone."""
-        with self._doorbell_lock:
-            if not self._closed:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_write(self._doorbell, 1)
-
     def kill(self) -> None:
         """Kill the process group at once; from any thread."""
         self.child.kill()
@@ -398,7 +273,7 @@ class Worker:
     def _hung(self, op: str, timeout_s: float) -> errors.FarmdError:
         return self.ended(errors.WorkerHung, f"did not answer the {op} within {timeout_s:g} s and was killed")
 
-    def _given_up(self, talk: _Talk) -> errors.FarmdError:
+    def _given_up(self, talk: Talk) -> errors.FarmdError:
         if talk.is_stopping or not talk.cancel.is_set:
             return self._hung(talk.op, talk.deadline.timeout_s)
         self.expected_end = True
@@ -430,25 +305,9 @@ class Worker:
         self.turn.acquire()
         try:
             self.dead = self.dead or self._obituary(errors.WorkerCrashed)
-            with self._doorbell_lock:
-                self._closed = True
-                os.close(self._doorbell)
-            self._sock.close()
+            self._dialogue.close()
             if self._file is not None:
                 self._file.close()
         finally:
             self.turn.release()
         launch.remove(self.directory)
-
-
-@dataclass
-class _Talk:
-    """The state of one conversation."""
-
-    op: str
-    deadline: Deadline
-    cancel: Cancel
-    grace_s: float | None
-    number: int = 0
-    is_stopping: bool = False
-    is_overdue: bool = False
