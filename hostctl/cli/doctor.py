@@ -42,20 +42,25 @@ def doctor_command(settings: Settings, with_devices: bool, as_json: bool) -> int
 
 
 def _devices(settings: Settings) -> Iterator[Finding]:
-    """Ask every device whether it answers and what keeps it from work."""
-    from hostctl.cli.devices import ask_all
+    """Ask every device whether it answers and what keeps it from work. An inventory that is wrong was told already."""
     from hostctl.doctor import Finding
+    from hostctl.errors import HostctlError
+    from hostctl.inventory import load_inventory
+    from hostctl.session.connect import ask_all
 
-    for answer in ask_all(settings):
-        subject = f"device {answer.name}"
+    try:
+        devices = list(load_inventory(settings.config).devices.values())
+    except HostctlError:
+        return
+    for answer in ask_all([device for device in devices if device.address is not None]):
+        subject = f"device {answer.device.name}"
         if answer.info is None:
-            yield Finding(subject, "broken", answer.error or "no answer", f"start farmd on {answer.address}")
+            mend = f"start farmd there: farmd --listen {answer.device.address}"
+            yield Finding(subject, "broken", answer.error or "no answer", mend)
         elif not answer.info.health.healthy:
             yield Finding(
                 subject, "broken", " ".join(answer.info.health.reasons), "look at farmd's log there"
             )
         else:
-            able = [runtime.name for runtime in answer.info.runtimes if runtime.available]
-            yield Finding(
-                subject, "ok", f"farmd {answer.info.farmd_version}; {', '.join(able) or 'no runtime'}"
-            )
+            able = ", ".join(answer.runtimes) or "no runtime"
+            yield Finding(subject, "ok", f"farmd {answer.info.farmd_version}; {able}")

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say something that should stay readable."""
 
+    def clear(self) -> None:
+        """Take away what was not meant to stay."""
+
 
 class Silent:
     """Tells nobody."""
@@ -33,6 +36,9 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Tell nobody."""
+
+    def clear(self) -> None:
+        """Nothing was drawn."""
 
 
 class TerminalProgress:
