@@ -158,5 +158,6 @@ def _text(dims: Sequence[Dim]) -> str:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'" if close else f"its inputs are {', '.join(known) or 'none'}"
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return f"did you mean '{lowered[close[0]]}'" if close else f"its inputs are {', '.join(known) or 'none'}"

@@ -19,9 +19,7 @@ from onnx import numpy_helper
 
 from hostctl.models.count.onnx_bind import set_shape, true_inputs
 from hostctl.models.count.onnx_node import Shape, key_of
-
-_SMALL_ELEMENTS: Final = 1024
-"""Larger constants are weights: no shape is computed from so many numbers."""
+from hostctl.models.count.onnx_read import SMALL_ELEMENTS
 
 # These rewrites would change what is counted: they merge equal nodes, or fuse normalisation into weights.
 _KEPT_APART: Final = [
@@ -199,7 +197,7 @@ def _lift_weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto | None]:
     lifted: dict[str, onnx.TensorProto | None] = {}
     stay: list[onnx.TensorProto] = []
     for tensor in graph.initializer:
-        if prod(tensor.dims) > _SMALL_ELEMENTS or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if prod(tensor.dims) > SMALL_ELEMENTS or tensor.data_location == onnx.TensorProto.EXTERNAL:
             _declare(graph, tensor.name, tensor.data_type, tuple(tensor.dims))
             lifted[tensor.name] = tensor
         else:
@@ -229,7 +227,7 @@ def _lift_node(
     """Lift one Constant or ConstantOfShape node if it makes a weight; say whether it did."""
     if key_of(node) == ("", "Constant"):
         tensor = _constant_of(node)
-        if tensor is None or prod(tensor.dims) <= _SMALL_ELEMENTS:
+        if tensor is None or prod(tensor.dims) <= SMALL_ELEMENTS:
             return False
         _declare(graph, node.output[0], tensor.data_type, tuple(tensor.dims))
         lifted[node.output[0]] = tensor
@@ -238,7 +236,7 @@ def _lift_node(
         return False
     value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
     shape = tuple(int(size) for size in numpy_helper.to_array(small[node.input[0]]))
-    if prod(shape) <= _SMALL_ELEMENTS:
+    if prod(shape) <= SMALL_ELEMENTS:
         return False
     _declare(graph, node.output[0], onnx.TensorProto.FLOAT if value is None else value.data_type, shape)
     lifted[node.output[0]] = None

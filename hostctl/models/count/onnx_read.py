@@ -1,15 +1,20 @@
 """Reading an ONNX file: whole, its outside weights there, its local functions inlined."""
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
+from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx.external_data_helper import load_external_data_for_tensor
 
 from hostctl.errors import ModelFileError
 from hostctl.models.count.files import corrupt, require_file
 
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
+SMALL_ELEMENTS: Final = 1024
+"""Larger constants are weights: no shape is computed from so many numbers."""
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -27,7 +32,9 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ModelFileError(f"Cannot read '{path}': {error}; free memory or copy the file again.") from error
     _check_whole(path, model)
     for tensor in all_tensors(model):
-        _check_outside(path, tensor)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_outside(path, tensor)
+            _read_small(path, tensor)
     return _inlined(path, model)
 
 
@@ -96,8 +103,6 @@ def _dangling(graph: onnx.GraphProto, outer: frozenset[str]) -> str | None:
 
 
 def _check_outside(path: Path, tensor: onnx.TensorProto) -> None:
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return
     entries = {entry.key: entry.value for entry in tensor.external_data}
     outside = path.parent / entries.get("location", "")
     if not outside.is_file():
@@ -105,11 +110,29 @@ def _check_outside(path: Path, tensor: onnx.TensorProto) -> None:
             f"'{path}' keeps weights in '{entries.get('location')}', which is not beside it; copy that file too."
         )
     try:
-        end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
-    except ValueError:
+        length = int(entries.get("length", "0")) or _size_bytes(tensor)
+        end = int(entries.get("offset", "0")) + length
+    except (ValueError, KeyError):
         raise corrupt(path, f"the place of the weights '{tensor.name}' is not a number") from None
     if outside.stat().st_size < end:
         raise corrupt(path, f"'{outside.name}' is too short for the weights '{tensor.name}'")
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return int(prod(tensor.dims) * dtype.itemsize)
+
+
+def _read_small(path: Path, tensor: onnx.TensorProto) -> None:
+    """Take small tensors into the model: shapes may be computed from them. Weights stay outside."""
+    if prod(tensor.dims) > SMALL_ELEMENTS:
+        return
+    try:
+        load_external_data_for_tensor(tensor, str(path.parent))
+    except Exception as error:  # onnx raises several kinds, for places outside the folder among others.
+        raise corrupt(path, f"the weights '{tensor.name}' cannot be read from their file") from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from hostctl.models.count import count_operations
-from tests.hostctl.models.onnx_build import MICROSOFT, const, one, save, tensor, weight
+from tests.hostctl.models.onnx_build import MICROSOFT, Dims, const, one, save, tensor, weight
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -365,7 +365,7 @@ def test_attention_of_every_dialect_counts_as_its_products(tmp_path: Path) -> No
         num_heads=4,
     )
     assert macs_of(microsoft) == s * d * 3 * d + inner
-    three = {name: ["N", s, d] for name in "qkv"}
+    three: dict[str, Dims] = {name: ["N", s, d] for name in "qkv"}
     assert (
         macs_of(one(tmp_path / "m.onnx", "MultiHeadAttention", three, domain=MICROSOFT, num_heads=4)) == inner
     )
