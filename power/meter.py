@@ -1,0 +1,164 @@
+"""What every meter is: a life cycle, and a statement of what its readings mean.
+
+with SomeMeter(...) as meter:      # open, close
+    meter.start()
+    meter.mark()                   # at each edge of a window: meters that only count read here
+    trace = meter.stop()
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import TracebackType
+from typing import Literal, Self
+
+from power.errors import MeterStateError, PowerError
+from power.trace import Reading, Trace
+
+Scope = Literal["rail", "card", "module", "board", "wall"]
+Kind = Literal["measured", "estimated", "simulated"]
+Clock = Literal["host", "board"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Limits of error as a manufacturer states them: ±(gain × reading + offset).
+
+    gain      dimensionless fraction of the reading
+    offset_w  W, independent of the reading; on one range it is the same for run and idle
+    source    the specification or certificate this was taken from
+    """
+
+    gain: float
+    offset_w: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a meter's readings are.
+
+    scope            how much of the system it sees
+    rate_hz          samples a second; None where it reads only when it is marked
+    resolution_w     smallest step of power; None if unknown
+    accuracy         None if nobody states it: uncertainty then lacks the meter's part, and says so
+    clock            whose monotonic clock the trace's times are: "board" where the board samples itself
+    kind             whether watts were measured at all
+    """
+
+    reading: Reading
+    scope: Scope
+    rate_hz: float | None = None
+    resolution_w: float | None = None
+    accuracy: Accuracy | None = None
+    clock: Clock = "host"
+    kind: Kind = "measured"
+
+
+class _Stage(Enum):
+    NEW = auto()
+    OPEN = auto()
+    RUNNING = auto()
+    CLOSED = auto()
+
+
+class Meter(ABC):
+    """Base of all meters: keeps the order of steps; subclasses fill the underscore methods.
+
+    A step out of order raises MeterStateError. `close` may be called at any time and again; it stops first where it must.
+    """
+
+    driver: str
+
+    def __init__(self, name: str) -> None:
+        """`name` is what the inventory calls this instrument."""
+        self.name = name
+        self._stage = _Stage.NEW
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What the readings are; complete once open."""
+
+    def open(self) -> Self:
+        """Reach the instrument. Raises MeterUnavailable in a sentence that says what to do."""
+        self._expect("open", _Stage.NEW)
+        self._open()
+        self._stage = _Stage.OPEN
+        return self
+
+    def start(self) -> None:
+        """Begin recording; returns when the first reading is on its way."""
+        self._expect("start", _Stage.OPEN)
+        self._start()
+        self._stage = _Stage.RUNNING
+
+    def mark(self) -> None:
+        """Tell that a window begins or ends now. Meters that sample by themselves have nothing to do."""
+        self._expect("mark", _Stage.RUNNING)
+        self._mark()
+
+    def stop(self) -> Trace:
+        """End recording and return what was recorded. Raises NoReading if that is nothing, or if it broke off."""
+        self._expect("stop", _Stage.RUNNING)
+        self._stage = _Stage.OPEN
+        return self._stop()
+
+    def close(self) -> None:
+        """Leave the instrument in a safe state and let go of it."""
+        if self._stage is _Stage.CLOSED:
+            return
+        running, opened = self._stage is _Stage.RUNNING, self._stage is not _Stage.NEW
+        self._stage = _Stage.CLOSED
+        try:
+            if running:
+                self._abort()
+        finally:
+            if opened:
+                self._close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _expect(self, step: str, stage: _Stage) -> None:
+        if self._stage is not stage:
+            raise MeterStateError(
+                f"The meter '{self.name}' cannot {step} while it is {self._stage.name.lower()}; "
+                "the order is open, start, mark, stop, close."
+            )
+
+    @abstractmethod
+    def _open(self) -> None: ...
+
+    @abstractmethod
+    def _start(self) -> None: ...
+
+    def _mark(self) -> None:  # noqa: B027 - most meters have nothing to do
+        """Read now, for meters that only count."""
+
+    @abstractmethod
+    def _stop(self) -> Trace: ...
+
+    def _abort(self) -> None:
+        """Stop recording and throw it away; the default stops and ignores what came of it."""
+        with contextlib.suppress(PowerError):
+            self._stop()
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+
+def widest(scopes: Iterable[str]) -> Scope:
+    """Return the scope that several rails together deserve: their own if it is one, else "module"."""
+    found = set(scopes)
+    known: tuple[Scope, ...] = ("rail", "card", "module", "board", "wall")
+    return next((scope for scope in known if found == {scope}), "module")

@@ -1,0 +1,101 @@
+"""Meters made of this machine's own rails: what rapl.py and hwmon.py have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from power.errors import MeterUnavailable
+from power.meter import Accuracy, Capabilities, Meter, widest
+from power.rails import Rail, RailReader, discover, total_rails
+from power.sampler import Sampler, trace_of
+from power.trace import Reading, Trace, total
+
+LEAST_INTERVAL_S = 0.01
+"""Polling a sensor faster than this would itself be load on the machine that is measured."""
+
+
+class SysfsMeter(Meter):
+    """The sum of the rails that make up the whole, or of those that are named.
+
+    Options: `rails` (names of rails), `interval_s` (time between samples). `root` is where the file system starts, for tests.
+    Counters are read at marks and often enough never to miss a wrap; other rails are sampled by a sleeping thread.
+    """
+
+    accuracy: Accuracy | None = None
+    wrap_guard_s = 60.0
+
+    def __init__(
+        self, name: str, *, rails: Sequence[str] = (), interval_s: float | None = None, root: Path = Path("/")
+    ) -> None:
+        super().__init__(name)
+        self._wanted, self._interval_s, self._root = tuple(rails), interval_s, root
+        self._rails: list[Rail] = []
+        self._samplers: list[Sampler] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the rails say of themselves."""
+        reading = self._reading
+        resolutions = [rail.resolution_w for rail in self._rails if rail.resolution_w is not None]
+        return Capabilities(
+            reading=reading,
+            scope=widest(rail.scope for rail in self._rails),
+            rate_hz=None if reading == "counter" else 1.0 / self._period_s,
+            resolution_w=sum(resolutions) if len(resolutions) == len(self._rails) and resolutions else None,
+            accuracy=self.accuracy,
+        )
+
+    def _open(self) -> None:
+        found = [rail for rail in discover(self._root) if rail.driver == self.driver]
+        if not found:
+            raise MeterUnavailable(
+                f"This machine has no {self.driver} rails; 'hostctl doctor' tells which meters it has."
+            )
+        names = self._wanted or total_rails(found) or (found[0].name,)
+        known = {rail.name: rail for rail in found}
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise MeterUnavailable(f"There is no rail '{missing[0]}'; this machine has {', '.join(known)}.")
+        self._rails = [known[name] for name in names]
+        for rail in self._rails:
+            if rail.unreadable_reason:
+                raise MeterUnavailable(rail.unreadable_reason)
+
+    def _start(self) -> None:
+        self._samplers = [Sampler(RailReader(rail).read, self._period_s) for rail in self._rails]
+        for sampler in self._samplers:
+            sampler.start()
+
+    def _mark(self) -> None:
+        if self._reading == "counter":
+            for sampler in self._samplers:
+                sampler.take()
+
+    def _stop(self) -> Trace:
+        counter = self._reading == "counter"
+        samples = [sampler.stop() for sampler in self._samplers]
+        interval_s = None if counter else self._period_s
+        return total([trace_of(one, self._reading, interval_s) for one in samples])
+
+    def _close(self) -> None:
+        self._samplers = []
+
+    @property
+    def _reading(self) -> Reading:
+        kinds: set[Reading] = {_reading(rail.reading) for rail in self._rails}
+        return kinds.pop() if len(kinds) == 1 else "instantaneous"
+
+    @property
+    def _period_s(self) -> float:
+        if self._reading == "counter":
+            return self.wrap_guard_s
+        rates_hz = [rail.rate_hz for rail in self._rails if rail.rate_hz]
+        own_s = 1.0 / min(rates_hz) if rates_hz else 0.1
+        return max(self._interval_s or own_s, LEAST_INTERVAL_S)
+
+
+def _reading(text: str) -> Reading:
+    if text == "counter":
+        return "counter"
+    return "average" if text == "average" else "instantaneous"

@@ -1,0 +1,91 @@
+"""Reads a source again and again in a thread that sleeps in between, and keeps what it read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from power.errors import NoReading, PowerError
+from power.rails.model import RailSample
+from power.trace import Reading, Trace
+
+
+class Sampler:
+    """Collects RailSamples of one source.
+
+    `interval_s` is the time between readings, kept on a fixed grid so that a slow read does not shift the later ones.
+    `read` may raise PowerError: the thread then ends, and `stop` raises it.
+    """
+
+    def __init__(self, read: Callable[[], RailSample], interval_s: float) -> None:
+        self._read, self._interval_s = read, interval_s
+        self._samples: list[RailSample] = []
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._error: PowerError | None = None
+        self._thread = threading.Thread(target=self._run, name="power-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Take the first reading, then go on in the thread. Raises PowerError if the first one fails."""
+        self.take()
+        self._thread.start()
+
+    def take(self) -> None:
+        """Read now, in the caller's thread."""
+        with self._lock:
+            self._samples.append(self._read())
+
+    def stop(self) -> Sequence[RailSample]:
+        """Take the last reading and return all, in order of time. Raises the error that ended the thread."""
+        self._ended.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        self.take()
+        return self._samples
+
+    def _run(self) -> None:
+        due_s = time.monotonic() + self._interval_s
+        while not self._ended.wait(max(0.0, due_s - time.monotonic())):
+            try:
+                self.take()
+            except PowerError as error:
+                self._error = error
+                return
+            due_s = max(due_s + self._interval_s, time.monotonic())
+
+
+def trace_of(samples: Sequence[RailSample], reading: Reading, interval_s: float | None) -> Trace:
+    """Make a trace of one source's samples. Samples without a value count as lost; times that did not move are dropped.
+
+    Raises NoReading if none has a value.
+    """
+    counter = reading == "counter"
+    values = [sample.energy_j if counter else sample.power_w for sample in samples]
+    known = [(sample, value) for sample, value in zip(samples, values, strict=True) if value is not None]
+    if not known:
+        raise NoReading("The meter yielded no reading at all; check that its source is alive.")
+    time_ns = np.array([sample.time_ns for sample, _ in known], np.int64)
+    fresh = np.concatenate(([True], np.diff(time_ns) > 0))
+    t_s, column = time_ns[fresh] / 1e9, np.array([value for _, value in known])[fresh]
+    return Trace(
+        t_s,
+        power_w=None if counter else column,
+        energy_j=column if counter else None,
+        voltage_v=_column([sample.voltage_v for sample, _ in known], fresh),
+        current_a=_column([sample.current_a for sample, _ in known], fresh),
+        reading=reading,
+        interval_s=interval_s,
+        lost=len(samples) - len(known),
+    )
+
+
+def _column(
+    values: list[float | None], keep: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> np.ndarray | None:
+    if any(value is None for value in values):
+        return None
+    return np.array(values, np.float64)[keep]
