@@ -76,6 +76,14 @@ class WorkerFault(TargetsError):
     """Something in the worker itself failed that none of the other errors names. Details: traceback."""
 
 
+class BoardUnknown(TargetsError):
+    """The catalogue has no board of that name. Details: board."""
+
+
+class BoardInvalid(TargetsError):
+    """A board file breaks the schema. Details: board, and key where one is to blame."""
+
+
 class WireClosed(TargetsError):
     """The other end of the wire is gone."""
 
