@@ -21,6 +21,9 @@ from hostctl.models.count.onnx_bind import set_shape, true_inputs
 from hostctl.models.count.onnx_node import Shape, key_of
 from hostctl.models.count.onnx_read import SMALL_ELEMENTS
 
+_RUNTIME_IR_VERSION: Final = 10
+"""ONNX Runtime trails the IR versions of onnx; what they add (devices, metadata) plays no part here."""
+
 # These rewrites would change what is counted: they merge equal nodes, or fuse normalisation into weights.
 _KEPT_APART: Final = [
     "CommonSubexpressionElimination",
@@ -31,6 +34,7 @@ _KEPT_APART: Final = [
     "MatMulAddFusion",
     "MatmulBNFusion",
     "DivMulFusion",
+    "EnsureUniqueDQForNodeUnit",
     "FuseReluClip",
     "GemmSumFusion",
     "NotWhereFusion",
@@ -74,6 +78,9 @@ class Prepared:
         for name, tensor in self.constants.items():
             self.shapes[name] = tuple(tensor.dims)
             self.types[name] = tensor.data_type
+        for sparse in graph.sparse_initializer:
+            self.shapes[sparse.values.name] = tuple(sparse.dims)
+            self.types[sparse.values.name] = sparse.values.data_type
 
     def _learn(self, value: onnx.ValueInfoProto) -> None:
         tensor = value.type.tensor_type
@@ -105,7 +112,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto | None:
         options.optimized_model_filepath = str(target)
         try:
             onnxruntime.InferenceSession(
-                model.SerializeToString(),
+                _for_runtime(model),
                 options,
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=_KEPT_APART,
@@ -146,7 +153,7 @@ def _shapes_of_run(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            _for_runtime(model), options, providers=["CPUExecutionProvider"]
         )
         values = session.run(wanted, _feeds(prepared, fill))
     except Exception:  # As above: what cannot run has no shapes to learn.
@@ -172,6 +179,16 @@ def _feeds(prepared: Prepared, fill: int) -> dict[str, Any]:
         else:
             feeds[name] = np.full(prepared.shapes[name], fill, dtype)
     return feeds
+
+
+def _for_runtime(model: onnx.ModelProto) -> bytes:
+    kept = model.ir_version
+    model.ir_version = min(kept, _RUNTIME_IR_VERSION)
+    try:
+        content: bytes = model.SerializeToString()
+        return content
+    finally:
+        model.ir_version = kept
 
 
 def _quiet_options() -> Any:

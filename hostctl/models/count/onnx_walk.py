@@ -44,6 +44,19 @@ _CONTROL_INPUTS: Final[dict[str, frozenset[int]]] = {
     "OneHot": frozenset({1, 2}),
     "Dropout": frozenset({1, 2}),
 }
+_VIEWS: Final = frozenset(
+    {
+        "Cast",
+        "DequantizeLinear",
+        "Flatten",
+        "Identity",
+        "QuantizeLinear",
+        "Reshape",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 _NEVER_PARAMETERS: Final = frozenset(
     {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED}
 )
@@ -160,15 +173,20 @@ def _why_no_rule(key: tuple[str, str]) -> str:
 def _add_parameters(
     prepared: Prepared, tally: Tally, running: list[onnx.NodeProto], constant: set[str]
 ) -> None:
-    """Note each constant that a running node reads as data, once, with its number of elements."""
+    """Note each constant that a running node reads as data, once, with its number of elements.
+
+    What is only a new view of a constant is the constant itself: tied weights and shared quantised ones exist once.
+    """
+    made_by = {output: node for node in prepared.graph.node for output in node.output}
     for node in running:
         steering = _CONTROL_INPUTS.get(node.op_type, frozenset())
-        for index, name in enumerate(node.input):
-            if (
-                name in constant
-                and index not in steering
-                and _is_parameter(name, prepared.shapes, prepared.types)
-            ):
+        for index, read in enumerate(node.input):
+            if read not in constant or index in steering:
+                continue
+            name = read
+            while name in made_by and made_by[name].op_type in _VIEWS:
+                name = made_by[name].input[0]
+            if _is_parameter(name, prepared.shapes, prepared.types):
                 tally.params[name] = elements(prepared.shapes[name])
 
 

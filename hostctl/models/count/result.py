@@ -49,10 +49,10 @@ class ModelCount:
     uncounted: tuple[Uncounted, ...] = ()
 
     @property
-    def macs(self) -> float | None:
+    def macs(self) -> int | float | None:
         """Multiply-accumulates of one inference, or None where the operations are None."""
         value = self.ops_per_inference.value
-        return None if value is None else value / OPS_PER_MAC
+        return None if value is None else as_number(Fraction(value) / OPS_PER_MAC)
 
     def model_object(self) -> dict[str, Any]:
         """Return the `model` object of a result."""
