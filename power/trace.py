@@ -56,6 +56,7 @@ class Trace:
     reading      "instantaneous"; "average": value i is the mean over [t_i − averaging_s, t_i]; or "counter"
     interval_s   nominal time between samples; None if there is none, and then no gap can be told
     averaging_s  averaging time of an "average" meter (absent: interval_s); None for the others
+    update_s     time between renewals of a counter; None if unknown, and for the others
     clipped      [n] true where the meter was at its limit, None if it cannot tell
     lost         number of readings that failed or never came
     calibration  the certificate applied, None if there is none
@@ -71,6 +72,7 @@ class Trace:
     reading: Reading = "instantaneous"
     interval_s: float | None = None
     averaging_s: float | None = None
+    update_s: float | None = None
     clipped: Flags | None = None
     lost: int = 0
     calibration: str | None = None
@@ -124,7 +126,7 @@ class Trace:
         counter = self.reading == "counter"
         if counter != (self.power_w is None) or counter == (self.energy_j is None):
             raise TraceInvalid("A counter trace has energy_j and no power_w; every other one the reverse.")
-        for name in ("interval_s", "averaging_s"):
+        for name in ("interval_s", "averaging_s", "update_s"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise TraceInvalid(f"A trace's {name} must be positive, not {value!r}.")
@@ -207,6 +209,7 @@ def total(traces: list[Trace]) -> Trace:
     clipped = [np.interp(t_s, t.t_s, t.clipped) > 0 for t in traces if t.clipped is not None]
     known = [t.interval_s for t in traces if t.interval_s is not None]
     averaging = [t.averaging_s for t in traces if t.averaging_s is not None]
+    updates = [t.update_s for t in traces if t.update_s is not None]
     return Trace(
         t_s,
         power_w=None if first.reading == "counter" else summed,
@@ -214,6 +217,7 @@ def total(traces: list[Trace]) -> Trace:
         reading=first.reading,
         interval_s=max(known) if known else None,
         averaging_s=max(averaging) if averaging else None,
+        update_s=max(updates) if updates else None,
         clipped=np.any(clipped, axis=0) if clipped else None,
         lost=sum(trace.lost for trace in traces),
     )
