@@ -10,7 +10,6 @@ import difflib
 import ipaddress
 import math
 import os
-import platform
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -71,12 +70,12 @@ class LeaseConfig:
 
 def default_device() -> str:
     """Return the host name, cut to what a device may be called."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:63].strip("-._") or "board"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", os.uname().nodename)[:63].strip("-._") or "board"
 
 
 def default_board() -> str:
     """Return the catalogue's entry for a machine of this architecture that nobody described further."""
-    return f"generic-{platform.machine() or 'unknown'}"
+    return f"generic-{os.uname().machine}"
 
 
 def default_state_dir() -> Path:

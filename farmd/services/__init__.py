@@ -1,0 +1,1 @@
+"""The calls of farm.v1.DeviceService, by what they are about."""
