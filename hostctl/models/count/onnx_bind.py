@@ -3,10 +3,14 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import onnx
 
 from hostctl.errors import UsageError
+
+_NAMELESS: Final = frozenset({"", "?", "-1", "None"})
+"""What exporters write for "unknown": two of them need not be equal, as two dimensions of one name are."""
 
 Dim = int | str | None
 """A size, a symbol, or None where the file says nothing (or −1, or 0)."""
@@ -93,7 +97,14 @@ def _dims(value: onnx.ValueInfoProto) -> list[Dim] | None:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
-    return [dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None) for dim in tensor.shape.dim]
+    return [_dim(dim) for dim in tensor.shape.dim]
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    if dim.dim_value > 0:
+        return int(dim.dim_value)
+    symbol = str(dim.dim_param).strip()
+    return None if symbol in _NAMELESS else symbol
 
 
 def _symbols_from_caller(

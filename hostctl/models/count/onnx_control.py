@@ -24,9 +24,8 @@ def add_control_flow(outer: Prepared, tally: Tally, node: onnx.NodeProto) -> Non
         else:
             _add_scan(outer, tally, node)
     except ShapeUnknownError as error:
-        tally.add_uncounted(
-            label(node), node.op_type, f"the shape of its tensor '{error.tensor}' is not known before the run"
-        )
+        reason = f"the shape of its tensor '{error.tensor}' is not known before the run"
+        tally.add_uncounted(label(node), node.op_type, reason, for_shape=True)
     except _BodyError as error:
         tally.add_uncounted(label(node), node.op_type, str(error))
 

@@ -20,12 +20,21 @@ def count_onnx(path: Path, shapes: Mapping[str, Sequence[int]], name: str) -> Mo
     binding = bind_inputs(model.graph, shapes)
     prepared = _prepared(model, binding)
     tally = walk(prepared)
-    tally.uncounted[:0] = [
+    if binding.open:
+        tally.uncounted = [
+            *_open_inputs(binding),
+            *(entry for entry in tally.uncounted if not entry.for_shape),
+        ]
+    batch = _static_batch(model, binding, prepared, tally) if tally.complete else 1
+    return tally.to_count(name, sha256_of(path), "onnx", batch)
+
+
+def _open_inputs(binding: Binding) -> list[Uncounted]:
+    """One entry an input stands for all the nodes behind it whose shapes follow from it."""
+    return [
         Uncounted(dim.input_name, "Input", f"its shape is not fixed in the model; bind it with {dim.hint}")
         for dim in binding.open
     ]
-    batch = _static_batch(model, binding, prepared, tally) if tally.complete else 1
-    return tally.to_count(name, sha256_of(path), "onnx", batch)
 
 
 def _prepared(model: onnx.ModelProto, binding: Binding) -> Prepared:

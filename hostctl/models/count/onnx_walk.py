@@ -153,7 +153,7 @@ def _add_node(prepared: Prepared, tally: Tally, node: onnx.NodeProto) -> None:
             tally.add_uncounted(name, _spelled(key), _why_no_rule(key))
     except ShapeUnknownError as error:
         reason = f"the shape of its tensor '{error.tensor}' is not known before the run"
-        tally.add_uncounted(name, _spelled(key), reason, computes=key in FORMULAS)
+        tally.add_uncounted(name, _spelled(key), reason, computes=key in FORMULAS, for_shape=True)
     except (RuleError, IndexError, ValueError, TypeError) as error:
         tally.add_uncounted(name, _spelled(key), f"its form is unusual ({error})", computes=key in FORMULAS)
 

@@ -24,12 +24,17 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class Uncounted:
-    """A node without a count. `computes` is False where its work is outside the convention anyway."""
+    """A node without a count.
+
+    `computes` is False where its work is outside the convention anyway; `for_shape` is True where nothing but an
+    unknown shape stands in the way, so that binding the inputs may help.
+    """
 
     node: str
     operator: str
     reason: str
     computes: bool = True
+    for_shape: bool = False
 
     def to_dict(self) -> dict[str, str]:
         """Return the JSON object of one entry of `uncounted`."""
@@ -89,9 +94,11 @@ class Tally:
         if operations:
             self.other[kind] = self.other.get(kind, 0) + operations
 
-    def add_uncounted(self, node: str, operator: str, reason: str, *, computes: bool = True) -> None:
+    def add_uncounted(
+        self, node: str, operator: str, reason: str, *, computes: bool = True, for_shape: bool = False
+    ) -> None:
         """Note a node that has no count; one that computes makes the whole value None."""
-        self.uncounted.append(Uncounted(node, operator, reason, computes))
+        self.uncounted.append(Uncounted(node, operator, reason, computes, for_shape))
 
     def merge(self, body: "Tally", times: int = 1) -> None:
         """Add a nested graph that runs `times` times; its parameters exist once."""
