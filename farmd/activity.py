@@ -98,9 +98,13 @@ class Activity:
         with self._condition:
             self._condition.notify_all()
 
-    def _refuse_beside_benchmark(self, what: str) -> None:
+    def check_running(self) -> None:
+        """Raise ShuttingDown if the daemon is."""
         if self._is_stopping:
             raise errors.ShuttingDown("The daemon is shutting down and takes no new work.", retry_delay_s=5.0)
+
+    def _refuse_beside_benchmark(self, what: str) -> None:
+        self.check_running()
         if self._benchmark is not None:
             raise errors.BoardBusy(
                 f"{what} would spoil the benchmark of '{self._benchmark}' that runs on this board; wait for its end.",

@@ -21,6 +21,9 @@ from pathlib import Path
 
 TAIL_LINES = 40
 MAX_LINE_BYTES = 4096
+# Python's faulthandler prints some twenty lines a thread after the words that matter, so more than the tail is kept.
+_KEPT_LINES = 500
+_DUMP_BEGINS = "Fatal Python error:"
 # As much as the reader may lag behind the child's end before its last words are given up.
 _LAST_WORDS_S = 1.0
 # The kernel's out-of-memory killer should take a worker before the daemon (proc_pid_oom_score_adj(5)).
@@ -36,7 +39,7 @@ class Child:
         """Start it. OSError if the program cannot be executed."""
         self._lock = threading.Lock()
         self._reaped = False
-        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._line_count = 0
         self._is_over = False
         self._watchers: list[tuple[Callable[[], None], Callable[[], None]]] = []
@@ -118,7 +121,14 @@ class Child:
             listener()
 
     def tail(self) -> list[str]:
-        """Return the last lines it printed, at most TAIL_LINES."""
+        """Return the last lines it printed itself, at most TAIL_LINES, without the stacks of faulthandler's dump."""
+        with self._lock:
+            lines = list(self._lines)
+        dump = next((at for at, line in enumerate(lines) if line.startswith(_DUMP_BEGINS)), len(lines))
+        return lines[:dump][-TAIL_LINES:] or lines[dump : dump + 1]
+
+    def all_lines(self) -> list[str]:
+        """Return all lines that are kept, for the daemon's log."""
         with self._lock:
             return list(self._lines)
 

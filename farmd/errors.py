@@ -315,6 +315,12 @@ class WorkerBackOff(Unavailable):
     reason = "WORKER_BACK_OFF"
 
 
+class WorkerBusy(Unavailable):
+    """Earlier requests kept the worker for as long as a request may wait."""
+
+    reason = "WORKER_BUSY"
+
+
 class ShuttingDown(Unavailable):
     """The daemon is ending and takes no new work."""
 

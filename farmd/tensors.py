@@ -56,7 +56,7 @@ def check_inputs(spec: model_pb2.ModelSpec, tensors: Sequence[TensorValue], mode
         )
 
 
-def _check_one(where: str, entry: tensor_pb2.TensorSpec, tensor: tensor_pb2.Tensor) -> list[FieldViolation]:
+def _check_one(where: str, entry: tensor_pb2.TensorSpec, tensor: TensorValue) -> list[FieldViolation]:
     if tensor.dtype != entry.dtype:
         text = f"The input '{entry.name}' takes {entry.dtype}, but {tensor.dtype or 'no dtype'} was sent."
         return [FieldViolation(f"{where}.dtype", text)]

@@ -37,6 +37,7 @@ class InferOutcome(NamedTuple):
     """The outputs of one inference, and its start and end on the board's monotonic clock."""
 
     outputs: list[tensor_pb2.Tensor]
+    data_bytes: int
     start_ns: int
     end_ns: int
 
@@ -190,20 +191,28 @@ class Worker:
 
     def infer(self, tensors: Sequence[TensorValue], *, timeout_s: float) -> InferOutcome:
         """Run one inference; the inputs have been checked against the model. Raises as `request` does."""
-        self.stage = "infer"
         refs, end = wire.layout((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
+        self.stage = "infer"
+        try:
+            reply, file = self._infer(refs, end, tensors, timeout_s)
+        finally:
+            self.stage = "idle"
+        self.inference_count += 1
+        return self._outcome(reply, file)
+
+    def _infer(
+        self, refs: list[dict[str, Any]], end: int, tensors: Sequence[TensorValue], timeout_s: float
+    ) -> tuple[dict[str, Any], TensorFile]:
         needed = end + self.output_bytes
         for _ in range(3):  # outputs of unknown shape may need more room than was guessed
             file = self._room_for(needed)
             self._place(file, refs, tensors)
             try:
-                reply = self.request("infer", {"inputs": refs, "output_offset": end}, timeout_s=timeout_s)
+                return self.request(
+                    "infer", {"inputs": refs, "output_offset": end}, timeout_s=timeout_s
+                ), file
             except errors.BufferTooSmall as error:
                 needed = max(needed + 1, int(error.metadata.get("needed_bytes", 0)))
-                continue
-            self.inference_count += 1
-            self.stage = "idle"
-            return self._outcome(reply, file)
         raise self.ended(errors.WorkerGarbage, "asks for more and more room for its outputs")
 
     def place_inputs(self, tensors: Sequence[TensorValue]) -> list[dict[str, Any]]:
@@ -243,7 +252,8 @@ class Worker:
                 outputs.append(
                     tensor_pb2.Tensor(name=ref["name"], dtype=ref["dtype"], shape=ref["shape"], data=data)
                 )
-            return InferOutcome(outputs, int(reply["start_ns"]), int(reply["end_ns"]))
+            data_bytes = sum(ref["nbytes"] for ref in reply["outputs"])
+            return InferOutcome(outputs, data_bytes, int(reply["start_ns"]), int(reply["end_ns"]))
         except (KeyError, TypeError, ValueError, AttributeError, TargetsError) as error:
             raise self.ended(errors.WorkerGarbage, f"gave a reply that makes no sense ({error})") from None
 
