@@ -81,7 +81,7 @@ def run() -> list[Row]:
             grpc.insecure_channel(bare_address, OPTIONS) as theirs,
         ):
             infer = DeviceServiceStub(ours).Infer
-            bare: Callable[[bytes], bytes] = theirs.unary_unary(METHOD)
+            bare: grpc.UnaryUnaryMultiCallable[bytes, bytes] = theirs.unary_unary(METHOD)
             body = request.SerializeToString()
             pairs = [
                 (timed(lambda: infer(request)), timed(lambda: bare(body))) for _ in range(WARMUP + CALLS)
