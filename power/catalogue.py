@@ -35,7 +35,7 @@ DRIVERS: dict[str, Driver] = {
     "estimate": Driver(
         "power.meters.estimate",
         "EstimateMeter",
-        frozenset({"idle_w", "max_w"}),
+        frozenset({"idle_w", "max_w", "u_w"}),
         "no meter at all: watts estimated from processor time",
     ),
     "hwmon": Driver(

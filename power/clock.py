@@ -97,6 +97,9 @@ def fit(probes: Sequence[ClockProbe]) -> ClockFit:
             f"The board's clock gained {drift * 1e6:.0f} ppm on the host's between two probes, which no oscillator does; "
             "it was reset or the board slept: measure again."
         )
+    # A drift that no clock has is noise of probes close together; what is believed of it must not exceed MAX_DRIFT, or the
+    # bound would not hold away from them.
+    drift = min(max(drift, -MAX_DRIFT), MAX_DRIFT)
     return ClockFit(first.middle_ns, last.middle_ns, first.offset_ns, drift, bound_ns)
 
 

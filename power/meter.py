@@ -16,26 +16,15 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Literal, Self
 
-from power.errors import MeterStateError, PowerError
+from power.errors import MeterStateError, MeterUnavailable, PowerError
 from power.trace import Reading, Trace
+from power.uncertainty import Accuracy
+
+__all__ = ["Accuracy", "Capabilities", "Clock", "Kind", "Meter", "Scope", "shared_reading", "widest"]
 
 Scope = Literal["rail", "card", "module", "board", "wall"]
 Kind = Literal["measured", "estimated", "simulated"]
 Clock = Literal["host", "board"]
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Limits of error as a manufacturer states them: ±(gain × reading + offset).
-
-    gain      dimensionless fraction of the reading
-    offset_w  W, independent of the reading; on one range it is the same for run and idle
-    source    the specification or certificate this was taken from
-    """
-
-    gain: float
-    offset_w: float
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,7 @@ class Capabilities:
     scope            how much of the system it sees
     rate_hz          samples a second; None where it reads only when it is marked
     resolution_w     smallest step of power; None if unknown
-    accuracy         None if nobody states it: uncertainty then lacks the meter's part, and says so
+    accuracy         None if nobody states it: no uncertainty can be stated then, and the result says so
     clock            whose monotonic clock the trace's times are: "board" where the board samples itself
     kind             whether watts were measured at all
     """
@@ -162,3 +151,14 @@ def widest(scopes: Iterable[str]) -> Scope:
     found = set(scopes)
     known: tuple[Scope, ...] = ("rail", "card", "module", "board", "wall")
     return next((scope for scope in known if found == {scope}), "module")
+
+
+def shared_reading(readings: Iterable[str]) -> Reading:
+    """Return the way in which several rails read. Raises MeterUnavailable where energy would be added to power."""
+    found = set(readings)
+    if "counter" in found and len(found) > 1:
+        raise MeterUnavailable(
+            "Some of these rails count energy and others measure power, which cannot be added; name rails of one kind."
+        )
+    known: tuple[Reading, ...] = ("counter", "average")
+    return next((reading for reading in known if found == {reading}), "instantaneous")

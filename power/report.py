@@ -98,13 +98,13 @@ def energy_report(
     """
     chunks = [trace] if isinstance(trace, Trace) else trace
     wanted = [window for window in (run, idle_before, idle_after) if window is not None]
-    found, update_s = _reduce(chunks, wanted)
+    found, meter = _reduce(chunks, wanted)
     total = found[0]
     rest = iter(found[1:])
     before = next(rest) if idle_before is not None else None
     after = next(rest) if idle_after is not None else None
     idle = None if idle_model is None else idle_power(idle_model, run, before, after, idle_fixed)
-    budget = _Budget(total, idle, accuracy, clock_bound_s, same_range, update_s)
+    budget = _Budget(total, idle, accuracy, clock_bound_s, same_range, meter)
     net = budget.net_power_w()
     gross = budget.power_w()
     return EnergyReport(
@@ -127,16 +127,23 @@ def energy_report(
     )
 
 
-def _reduce(chunks: Iterable[Trace], windows: list[Window]) -> tuple[list[WindowEnergy], float | None]:
+@dataclass(slots=True)
+class _Source:
+    """How the meter reads, learned from the trace as it goes by."""
+
+    counter: bool = False
     update_s: float | None = None
 
+
+def _reduce(chunks: Iterable[Trace], windows: list[Window]) -> tuple[list[WindowEnergy], _Source]:
+    source = _Source()
+
     def watched() -> Iterable[Trace]:
-        nonlocal update_s
         for chunk in chunks:
-            update_s = chunk.update_s
+            source.counter, source.update_s = chunk.reading == "counter", chunk.update_s
             yield chunk
 
-    return energies(watched(), windows), update_s
+    return energies(watched(), windows), source
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +155,12 @@ class _Budget:
     accuracy: Accuracy | None
     clock_bound_s: float | None
     same_range: bool
-    update_s: float | None
+    source: _Source
 
     def power_w(self) -> Quantity:
         power_w = self.run.mean_w
         meter = None if self.accuracy is None else self.accuracy.u_power_w(power_w)
-        parts = {"meter": meter, "noise": self._noise(self.run.u_noise_w), **self._edge_parts()}
+        parts = {"meter": meter, "noise": self._run_noise(), **self._edge_parts()}
         return Quantity.of(power_w, parts)
 
     def idle_power_w(self) -> Quantity | None:
@@ -163,9 +170,7 @@ class _Budget:
         if idle.given is not None:
             return idle.given
         meter = None if self.accuracy is None else self.accuracy.u_power_w(idle.mean_w)
-        return Quantity.of(
-            idle.mean_w, {"meter": meter, "idle": self._noise(idle.u_noise_w), "drift": idle.u_drift_w}
-        )
+        return Quantity.of(idle.mean_w, {"meter": meter, "idle": self.idle_noise(), "drift": idle.u_drift_w})
 
     def net_power_w(self) -> Quantity | None:
         idle = self.idle
@@ -174,9 +179,9 @@ class _Budget:
         given = None if idle.given is None else idle.given.u_std
         parts = {
             "meter": self._meter_net(idle),
-            "noise": self._noise(self.run.u_noise_w),
+            "noise": self._run_noise(),
             **self._edge_parts(),
-            "idle": self._noise(idle.u_noise_w) if idle.given is None else given,
+            "idle": self.idle_noise() if idle.given is None else given,
             "drift": idle.u_drift_w,
         }
         return Quantity.of(self.run.mean_w - idle.mean_w, parts)
@@ -194,15 +199,29 @@ class _Budget:
             return self.accuracy.u_difference_w(self.run.mean_w, idle.mean_w)
         return math.hypot(self.accuracy.u_power_w(self.run.mean_w), self.accuracy.u_power_w(idle.mean_w))
 
-    def _noise(self, u_w: float | None) -> float | None:
-        return 0.0 if self.accuracy is not None and self.accuracy.covers_noise else u_w
+    def _run_noise(self) -> float | None:
+        # A counter misses nothing of the run, however much the load scatters.
+        return 0.0 if self._covers_noise or self.source.counter else self.run.u_noise_w
+
+    def idle_noise(self) -> float | None:
+        """Return what the scatter of the idle readings makes the model uncertain by; None if it cannot be told."""
+        if self.idle is None or self._covers_noise:
+            return 0.0
+        if self.source.counter and self.idle.drift_w is not None and self.idle.u_noise_w is None:
+            return 0.0  # read at its edges only: what idle power scatters by is what the drift part holds
+        return self.idle.u_noise_w
+
+    @property
+    def _covers_noise(self) -> bool:
+        return self.accuracy is not None and self.accuracy.covers_noise
 
     def _edge_parts(self) -> dict[str, float | None]:
         duration_s = self.run.window.duration_s
         # Both edges blur the same way, so their errors add; anything up to the whole is equally likely.
         edges_j = self.step_w() * self.run.blur_s / math.sqrt(3.0)
         # A counter is stale by up to its renewal at either edge.
-        stale_j = 0.0 if self.update_s is None else abs(self.run.mean_w) * self.update_s / math.sqrt(6.0)
+        update_s = self.source.update_s or 0.0
+        stale_j = abs(self.run.mean_w) * update_s / math.sqrt(6.0)
         clock = None
         if self.clock_bound_s is not None:
             clock = math.sqrt(2.0) * self.step_w() * self.clock_bound_s / math.sqrt(3.0) / duration_s
@@ -242,7 +261,8 @@ def _sample_flags(found: list[WindowEnergy], budget: _Budget, limits: Limits) ->
     if budget.accuracy is not None and budget.accuracy.covers_noise:
         return
     fewest = min(window.samples for window in found)
-    if fewest < limits.samples or any(window.u_noise_w is None for window in found):
+    sampled = not budget.source.counter
+    if budget.idle_noise() is None or (sampled and (fewest < limits.samples or budget.run.u_noise_w is None)):
         yield Flag(
             "TOO_FEW_SAMPLES",
             f"A window holds {fewest} reading(s) only, too few to tell the noise; measure longer or sample faster.",

@@ -185,7 +185,7 @@ def _piece(trace: Trace, part: slice) -> Trace:
 
 
 def total(traces: list[Trace]) -> Trace:
-    """Add traces of rails that are parts of one whole, on the time base of the first, where all of them overlap.
+    """Add traces of rails that are parts of one whole, on the time base of the first, as far as all of them reach.
 
     Powers and counters in between two samples are interpolated. Samples that fall in a gap of any trace are left out,
     so that the gap shows in the sum. Raises TraceInvalid if readings differ or there is no overlap.
@@ -198,13 +198,15 @@ def total(traces: list[Trace]) -> Trace:
     if not others:
         return first
     begin_s, end_s = max(t.t_s[0] for t in traces), min(t.t_s[-1] for t in traces)
-    keep = (first.t_s >= begin_s) & (first.t_s <= end_s)
+    if begin_s > end_s:
+        raise TraceInvalid("The rails were not sampled at the same time, so they cannot be added.")
+    # The ends belong to it even where the first rail has no sample there: rails are read one after the other.
+    t_s = np.union1d(first.t_s[(first.t_s >= begin_s) & (first.t_s <= end_s)], [begin_s, end_s])
+    keep = np.ones(len(t_s), dtype=np.bool_)
     for other in others:
         for gap in other.gaps():
-            keep &= (first.t_s <= gap.start_s) | (first.t_s >= gap.end_s)
-    if not keep.any():
-        raise TraceInvalid("The rails were not sampled at the same time, so they cannot be added.")
-    t_s = first.t_s[keep]
+            keep &= (t_s <= gap.start_s) | (t_s >= gap.end_s)
+    t_s = t_s[keep]
     summed = np.sum([np.interp(t_s, trace.t_s, trace.values) for trace in traces], axis=0)
     clipped = [np.interp(t_s, t.t_s, t.clipped) > 0 for t in traces if t.clipped is not None]
     known = [t.interval_s for t in traces if t.interval_s is not None]

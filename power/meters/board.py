@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from power.errors import MeterUnavailable, NoReading
-from power.meter import Accuracy, Capabilities, Meter, widest
+from power.meter import Accuracy, Capabilities, Meter, shared_reading, widest
 from power.rails.totals import total_rails
 from power.trace import Reading, Trace, total
 
@@ -109,6 +109,7 @@ class BoardMeter(Meter):
             if known[name].unreadable_reason:
                 raise MeterUnavailable(known[name].unreadable_reason)
         self._rails = [known[name] for name in names]
+        shared_reading(rail.reading for rail in self._rails)
 
     def _start(self) -> None:
         names = [rail.name for rail in self._rails]
@@ -132,10 +133,7 @@ class BoardMeter(Meter):
 
     @property
     def _reading(self) -> Reading:
-        readings = {rail.reading for rail in self._rails}
-        if readings == {"counter"}:
-            return "counter"
-        return "average" if readings == {"average"} else "instantaneous"
+        return shared_reading(rail.reading for rail in self._rails)
 
 
 class _Receiver:

@@ -6,18 +6,17 @@ warehouse-sized computer", ISCA 2007, section 4. Utilisation is busy processor t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from power.errors import NoReading, OptionInvalid
-from power.meter import Accuracy, Capabilities, Meter
+from power.meter import Capabilities, Meter
 from power.rails.model import RailSample
 from power.sampler import trace_of
 from power.trace import Trace
-
-GAIN_LIMIT = 0.5
-"""The model may be wrong by half of what the load adds: an idle and a full-load figure say nothing of what lies between."""
+from power.uncertainty import Accuracy, Between, Independent
 
 
 class CpuTime(Protocol):
@@ -44,31 +43,37 @@ class EstimateMeter(Meter):
     """Energy as a counter, read only at start, mark and stop: nobody polls in the window.
 
     `idle_w`, `max_w`: power of the whole board with idle and with busy processors. `read_cpu` returns a CpuTime, or None if the
-    board does not tell. Times are those of the reader's clock.
+    board does not tell. Times are those of the reader's clock. `u_w` is the standard uncertainty of a mean power, for those
+    who know theirs; else all that is known is that the truth lies between idle and full load.
     """
 
     driver = "estimate"
 
     def __init__(
-        self, name: str, *, idle_w: float, max_w: float, read_cpu: Callable[[], CpuTime | None]
+        self,
+        name: str,
+        *,
+        idle_w: float,
+        max_w: float,
+        read_cpu: Callable[[], CpuTime | None],
+        u_w: float | None = None,
     ) -> None:
         super().__init__(name)
         if not 0 <= idle_w <= max_w:
             raise OptionInvalid(
                 f"The meter '{name}' needs 0 ≤ idle_w ≤ max_w, but has idle_w = {idle_w:g} and max_w = {max_w:g}."
             )
+        if u_w is not None and not 0 < u_w < math.inf:
+            raise OptionInvalid(f"The meter '{name}' needs a positive u_w in watts, but has {u_w:g}.")
         self._idle_w, self._max_w, self._read_cpu = idle_w, max_w, read_cpu
+        self._accuracy: Accuracy = Between(idle_w, max_w) if u_w is None else Independent(u_w)
         self._first: CpuTime | None = None
         self._samples: list[RailSample] = []
 
     @property
     def capabilities(self) -> Capabilities:
-        """An estimate whose limits of error span half of the way between idle and full load."""
-        half_w = (self._max_w - self._idle_w) / 2
-        accuracy = Accuracy(
-            gain=GAIN_LIMIT, offset_w=half_w, source="estimate: half of the span from idle to full load"
-        )
-        return Capabilities("counter", "board", accuracy=accuracy, clock="board", kind="estimated")
+        """An estimate, anywhere between idle and full load unless the user knows better."""
+        return Capabilities("counter", "board", accuracy=self._accuracy, clock="board", kind="estimated")
 
     def _open(self) -> None:
         self._read()

@@ -11,3 +11,4 @@ class HwmonMeter(SysfsMeter):
     """The board's total by its own sensors, or the sum of the rails that are named."""
 
     driver = "hwmon"
+    rail_drivers = ("hwmon", "iio")

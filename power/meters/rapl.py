@@ -12,3 +12,4 @@ class RaplMeter(SysfsMeter):
     """Energy of the processor packages with their memory, or of the whole platform where the machine has `psys`."""
 
     driver = "rapl"
+    rail_drivers = ("rapl",)

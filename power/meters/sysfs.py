@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from power.errors import MeterUnavailable
-from power.meter import Accuracy, Capabilities, Meter, widest
+from power.meter import Accuracy, Capabilities, Meter, shared_reading, widest
 from power.rails import Rail, RailReader, discover, total_rails
 from power.sampler import Sampler, trace_of
 from power.trace import Reading, Trace, total
@@ -22,6 +23,7 @@ class SysfsMeter(Meter):
     Counters are read at marks and often enough never to miss a wrap; other rails are sampled by a sleeping thread.
     """
 
+    rail_drivers: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
     wrap_guard_s = 60.0
 
@@ -47,13 +49,18 @@ class SysfsMeter(Meter):
         )
 
     def _open(self) -> None:
-        found = [rail for rail in discover(self._root) if rail.driver == self.driver]
+        found = [rail for rail in discover(self._root) if rail.driver in self.rail_drivers]
         if not found:
             raise MeterUnavailable(
                 f"This machine has no {self.driver} rails; 'hostctl doctor' tells which meters it has."
             )
-        names = self._wanted or total_rails(found) or (found[0].name,)
+        names = self._wanted or total_rails(found)
         known = {rail.name: rail for rail in found}
+        if not names:
+            raise MeterUnavailable(
+                f"It is not known which of this machine's rails ({', '.join(known)}) make up the whole; "
+                "name them with rails = […]."
+            )
         missing = [name for name in names if name not in known]
         if missing:
             raise MeterUnavailable(f"There is no rail '{missing[0]}'; this machine has {', '.join(known)}.")
@@ -61,6 +68,7 @@ class SysfsMeter(Meter):
         for rail in self._rails:
             if rail.unreadable_reason:
                 raise MeterUnavailable(rail.unreadable_reason)
+        shared_reading(rail.reading for rail in self._rails)
 
     def _start(self) -> None:
         self._samplers = [Sampler(RailReader(rail).read, self._period_s) for rail in self._rails]
@@ -76,15 +84,21 @@ class SysfsMeter(Meter):
         counter = self._reading == "counter"
         samples = [sampler.stop() for sampler in self._samplers]
         interval_s = None if counter else self._period_s
-        return total([trace_of(one, self._reading, interval_s) for one in samples])
+        traces = [trace_of(one, self._reading, interval_s) for one in samples]
+        return replace(total(traces), update_s=self._update_s if counter else None)
 
     def _close(self) -> None:
         self._samplers = []
 
     @property
     def _reading(self) -> Reading:
-        kinds: set[Reading] = {_reading(rail.reading) for rail in self._rails}
-        return kinds.pop() if len(kinds) == 1 else "instantaneous"
+        return shared_reading(rail.reading for rail in self._rails)
+
+    @property
+    def _update_s(self) -> float | None:
+        rates_hz = [rail.rate_hz for rail in self._rails]
+        known = [rate_hz for rate_hz in rates_hz if rate_hz]
+        return 1.0 / min(known) if known and len(known) == len(rates_hz) else None
 
     @property
     def _period_s(self) -> float:
@@ -93,9 +107,3 @@ class SysfsMeter(Meter):
         rates_hz = [rail.rate_hz for rail in self._rails if rail.rate_hz]
         own_s = 1.0 / min(rates_hz) if rates_hz else 0.1
         return max(self._interval_s or own_s, LEAST_INTERVAL_S)
-
-
-def _reading(text: str) -> Reading:
-    if text == "counter":
-        return "counter"
-    return "average" if text == "average" else "instantaneous"
