@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import queue
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,7 +76,7 @@ def failure_of(error: grpc.RpcError) -> Failure:
                 detail.Unpack(message)
                 has_retry = has_retry or message is retry
     return Failure(
-        error.code(),  # type: ignore[attr-defined]
+        error.code(),
         info.reason,
         status.message,
         dict(info.metadata),
@@ -109,6 +110,10 @@ def floats(tensor: tensor_pb2.Tensor) -> list[float]:
     return list(struct.unpack(f"<{len(tensor.data) // 4}f", tensor.data))
 
 
+class _Servicer(ModelCalls, pb_grpc.DeviceServiceServicer):
+    """The model half alone; the rest is unimplemented."""
+
+
 class Farm:
     """A served daemon half and a client of it."""
 
@@ -123,12 +128,9 @@ class Farm:
             file_system=file_system,
         )
         self.stats = stats_pb2.BoardStats(monotonic_ns=1)
-        calls = ModelCalls(config, self.supervisor, self.cache, self.read_stats)
+        calls = _Servicer(config, self.supervisor, self.cache, self.read_stats)
         self.server = grpc.server(ThreadPoolExecutor(16), interceptors=[StatusInterceptor()])
-        pb_grpc.add_DeviceServiceServicer_to_server(
-            type("Servicer", (ModelCalls, pb_grpc.DeviceServiceServicer), {})(*calls_arguments(calls)),
-            self.server,
-        )
+        pb_grpc.add_DeviceServiceServicer_to_server(calls, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         self.server.start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -156,8 +158,7 @@ class Farm:
         self, data: bytes, header: pb.LoadModelHeader, chunk_bytes: int = 1 << 20
     ) -> Iterator[pb.LoadModelResponse]:
         """The answers of a load as they come."""
-        offsets: list[int] = []
-        requests = _Requests(data, header, offsets, chunk_bytes)
+        requests = _Requests(data, header, chunk_bytes)
         answers = self.stub.LoadModel(iter(requests), timeout=60)
         for answer in answers:
             if answer.WhichOneof("event") == "upload":
@@ -183,17 +184,10 @@ class Farm:
         return [model.model_id for model in self.stub.ListModels(pb.ListModelsRequest()).models]
 
 
-def calls_arguments(calls: ModelCalls) -> Sequence[Any]:
-    """What a ModelCalls was made of."""
-    return calls._config, calls._supervisor, calls._cache, calls._read_stats
-
-
 class _Requests:
     """The client's side of an upload: sends nothing but the header before it knows from where on."""
 
-    def __init__(self, data: bytes, header: pb.LoadModelHeader, offsets: list[int], chunk_bytes: int) -> None:
-        import queue
-
+    def __init__(self, data: bytes, header: pb.LoadModelHeader, chunk_bytes: int) -> None:
         self._data = data
         self._header = header
         self._chunk_bytes = chunk_bytes

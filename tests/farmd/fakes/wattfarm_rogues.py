@@ -10,13 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from wattfarm_fakes import FakeRunner
 
 from targets.options import LoadOptions
 from targets.tensors import ModelSpec, Tensors, TensorSpec
+
+if TYPE_CHECKING:
+    from tests.targets.fakes.wattfarm_fakes import FakeRunner
+else:
+    from wattfarm_fakes import FakeRunner
 
 
 class RogueRunner(FakeRunner):
