@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
 
@@ -33,7 +33,8 @@ END_GRACE_S = 2.0
 """How long a cut call may take to end by itself before its connection to the client is broken."""
 RETRY_S = 1.0
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 class CallContext(grpc.ServicerContext):

@@ -6,6 +6,7 @@ units and defaults are described in docs/farmd.md; a missing key has its default
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import ipaddress
 import math
@@ -362,3 +363,31 @@ def find(chosen: Path | None = None) -> Config:
         if candidate.exists():
             return read(candidate)
     return from_document({}, "the built-in settings", Path.cwd())
+
+
+def override(config: Config, given: Mapping[str, str | None]) -> Config:
+    """Return the settings with those of the command line (None: not given) in their place. Raises ConfigInvalid."""
+    values = {}
+    for name, value in given.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            example = _KEYS[name].example.partition(" = ")[2].strip('"')
+            key = dataclasses.replace(_KEYS[name], example=f"{option} {example}")
+            values[name] = _read_one(value, key, "The command line", option, Path.cwd())
+    return dataclasses.replace(config, **values)
+
+
+def summary(config: Config) -> str:
+    """Return the settings as lines "key = value", the source first."""
+    shown = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    source = shown.pop("source")
+    lines = [f"Settings of {source or 'farmd (no file)'} are sound."]
+    for name, value in shown.items():
+        if isinstance(value, TlsConfig | LeaseConfig):
+            value = {part.name: str(getattr(value, part.name)) for part in dataclasses.fields(value)}
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key}={entry}" for key, entry in value.items())
+        elif isinstance(value, tuple):
+            value = ", ".join(map(str, value))
+        lines.append(f"  {name} = {'-' if value in (None, '') else value}")
+    return "\n".join(lines)

@@ -12,7 +12,6 @@ from pathlib import Path
 import grpc
 from farm.v1 import board_pb2
 from farm.v1 import device_service_pb2 as pb
-from farm.v1.device_service_pb2_grpc import DeviceServiceServicer
 from google.protobuf import duration_pb2
 
 from farmd import machine, stats
@@ -28,8 +27,11 @@ SHORTEST_POWER_NS = NS_PER_S // 1000
 LONGEST_NS = 3600 * NS_PER_S
 
 
-class BoardCalls(DeviceServiceServicer):
-    """GetInfo, Stats, WatchStats, ListRails, Power, SyncClock. Everything is read when asked for, nothing polled."""
+class BoardCalls:
+    """Part of the DeviceService servicer: GetInfo, Stats, WatchStats, ListRails, Power, SyncClock.
+
+    Everything is read when it is asked for; nothing is polled.
+    """
 
     def __init__(
         self,

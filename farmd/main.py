@@ -1,0 +1,152 @@
+"""The command `farmd`.
+
+Exit codes: 0 ended in order, 1 could not start or serve, 2 wrong settings or usage, 128 + n ended at once by a second
+signal n.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from farmd import config as settings
+from farmd import host
+from farmd.config import Config
+from farmd.errors import ConfigInvalid, StartRefused
+
+if TYPE_CHECKING:
+    from farmd.server import Daemon
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Ending:
+    """Why and how the daemon ends: the first signal drains, the second ends at once, a lost parent does not drain."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._signals = 0
+        self.drains = True
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Handle SIGTERM and SIGINT."""
+        self._signals += 1
+        if self._signals > 1:
+            # Workers end by themselves: their wire closes with this process.
+            os._exit(128 + number)
+        self._requested.set()
+
+    def on_parent_exit(self) -> None:
+        """Nobody is left who could want an answer."""
+        self.drains = False
+        self._requested.set()
+
+    def wait(self) -> None:
+        """Sleep until the end is asked for."""
+        self._requested.wait()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Settings file [default: ./farmd.toml, then /etc/wattfarm/farmd.toml].",
+)
+@click.option("--listen", metavar="HOST:PORT", help="Where to serve; port 0 lets the kernel choose.")
+@click.option("--state-dir", metavar="DIR", help="Where models and the lease fence are kept.")
+@click.option("--device", metavar="NAME", help="Name of this board in the farm.")
+@click.option("--board", metavar="NAME", help="Entry of the board catalogue.")
+@click.option(
+    "--address-file", type=click.Path(path_type=Path), help="Write the bound address here once it serves."
+)
+@click.option("--exit-with-parent", is_flag=True, help="End when the process that started farmd ends.")
+@click.option(
+    "--check-config", is_flag=True, help="Check the settings, print them or what is wrong, and exit."
+)
+@click.version_option(package_name="wattfarm", prog_name="farmd")
+def command(
+    path: Path | None,
+    address_file: Path | None,
+    exit_with_parent: bool,
+    check_config: bool,
+    **given: str | None,
+) -> None:
+    """Serve this board to the farm."""
+    parent = os.getppid()
+    try:
+        config = settings.override(settings.find(path), given)
+    except ConfigInvalid as error:
+        _end(error.message, EXIT_USAGE)
+    if check_config:
+        _check(config)
+        return
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    try:
+        _serve(config, address_file, parent if exit_with_parent else None)
+    except StartRefused as error:
+        _end(error.message, EXIT_FAILED)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    click.echo(f"farmd: {message}", err=True)
+    sys.exit(code)
+
+
+def _check(config: Config) -> None:
+    from farmd import server
+
+    try:
+        server.check(config)
+    except StartRefused as error:
+        _end(error.message, EXIT_USAGE)
+    click.echo(settings.summary(config))
+
+
+def _serve(config: Config, address_file: Path | None, parent: int | None) -> None:
+    ending = Ending()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ending.on_signal)
+    from farmd.server import Daemon
+
+    with host.state_directory(config.state_dir):
+        daemon = Daemon(config)
+        try:
+            if parent is not None:
+                host.on_parent_exit(parent, ending.on_parent_exit)
+            _announce(daemon, address_file)
+            ending.wait()
+            host.notify("STOPPING=1")
+        finally:
+            daemon.stop(None if ending.drains else 0.0)
+            if address_file is not None:
+                address_file.unlink(missing_ok=True)
+
+
+def _announce(daemon: Daemon, address_file: Path | None) -> None:
+    address = daemon.start()
+    if address_file is not None:
+        host.write_whole(address_file, f"{address}\n")
+    with contextlib.suppress(OSError):  # nobody may be reading
+        print(f"listening {address}", flush=True)
+    host.notify("READY=1")
+    logging.getLogger("farmd").info(
+        "Serving '%s' on %s, instance %s.", daemon.config.device, address, daemon.instance_id
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; always exits."""
+    command.main(args=arguments, prog_name="farmd")
