@@ -109,6 +109,7 @@ class ShapeType(click.ParamType[tuple[str, str]]):
 
 DURATION = DurationType()
 NUMBER = PositiveNumber()
+WORDS = ListOf(click.STRING)
 BATCHES = ListOf(click.IntRange(1, 1_000_000))
 KEY_VALUE = KeyValue()
 SHAPE = ShapeType()

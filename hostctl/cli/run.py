@@ -1,0 +1,163 @@
+"""`hostctl run`: the measurement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hostctl.cli.options import (
+    BATCHES,
+    DURATION,
+    KEY_VALUE,
+    NUMBER,
+    SHAPE,
+    WORDS,
+    complete_device,
+    json_option,
+    pass_settings,
+)
+from hostctl.cli.output import print_json
+from hostctl.main import Settings
+
+if TYPE_CHECKING:
+    from hostctl.session.plan import Plan
+
+_F = Callable[..., Any]
+
+_WHAT = (
+    click.option("--device", default="local", show_default=True, shell_complete=complete_device, help="Selector."),
+    click.option(
+        "--model", "models", type=click.Path(path_type=Path), multiple=True, required=True,
+        help="ONNX, TFLite or OpenVINO file (repeatable).",
+    ),
+    click.option("--runtime", "runtimes", type=WORDS, default=(), help="Runtimes; by the file's format if not given."),
+    click.option("--precision", "precisions", type=WORDS, default=("",), help="Precisions; the file's own if not given."),
+    click.option("--batch", "batches", type=BATCHES, default=(None,), help="Batches, such as 1,8; the file's own if not given."),
+    click.option(
+        "--scenario", "scenarios", type=WORDS, default="latency", show_default=True, help="latency, throughput or both."
+    ),
+)  # fmt: skip
+_HOW = (
+    click.option("--duration", type=DURATION, default="10s", show_default=True, help="Measured window, at least."),
+    click.option("--warmup", type=DURATION, default="1s", show_default=True, help="Before it, at least."),
+    click.option("--idle", type=DURATION, default="5s", show_default=True, help="Idle window before and after; 0s for none."),
+    click.option("--min-requests", type=click.IntRange(1), default=10, show_default=True, help="However long it takes."),
+    click.option("--meter", metavar="NAME", help="Of farm.toml; or board, estimate, rapl, hwmon, none."),
+    click.option("--ops", type=NUMBER, help="Operations per inference; counted if not given."),
+    click.option("--threads", type=click.IntRange(1), help="Processor threads of the runtime."),
+    click.option("--streams", type=click.IntRange(1), help="Streams of the runtime, where it has them."),
+    click.option(
+        "--in-flight", type=click.IntRange(1), help="Requests in flight for throughput; the runtime's best if not given."
+    ),
+    click.option("--option", "options", type=KEY_VALUE, multiple=True, help="Further option of the runtime (repeatable)."),
+    click.option("--shape", "shapes", type=SHAPE, multiple=True, metavar="INPUT=SIZES", help="Bind an open shape (repeatable)."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random inputs."),
+)  # fmt: skip
+_WHO = (
+    click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the device, or exit 3."),
+    click.option("--lease", "lease_id", metavar="ID", help="Use this lease; one of your own is found by itself."),
+    click.option(
+        "--lease-ttl", type=DURATION, default="30s", show_default=True, help="How long the device stays reserved if hostctl dies."
+    ),
+)  # fmt: skip
+
+
+def _options(command: _F) -> _F:
+    for option in reversed((*_WHAT, *_HOW, *_WHO)):
+        command = option(command)
+    return command
+
+
+@click.command("run")
+@_options
+@json_option
+@pass_settings
+def run_command(
+    settings: Settings,
+    /,
+    device: str,
+    wait: bool,
+    lease_id: str | None,
+    lease_ttl: float,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Measure a model: time, power, energy, each with its uncertainty.
+
+    Every combination of models, runtimes, precisions, batches and scenarios is one result. Exits 1 if one is invalid.
+    """
+    from hostctl.inventory import load_inventory
+    from hostctl.session.progress import progress_on
+    from hostctl.session.run import Request, run_plan
+
+    request = Request(
+        plan=_plan(given),
+        inventory=load_inventory(settings.config),
+        selector=device,
+        wait=wait,
+        lease_id=lease_id,
+        lease_ttl_s=lease_ttl,
+    )
+    results: list[dict[str, Any]] = []
+
+    def keep(result: dict[str, Any]) -> None:
+        results.append(result)
+        if as_json:
+            print_json(result)
+            sys.stdout.flush()
+
+    try:
+        run_plan(request, progress_on(), keep)
+    finally:
+        if results and not as_json:
+            show_results(results)
+    return tell_invalid(results)
+
+
+def _plan(given: Mapping[str, Any]) -> Plan:
+    from hostctl.session.plan import Plan, model_choice
+
+    return Plan(
+        models=tuple(model_choice(path) for path in given["models"]),
+        runtimes=given["runtimes"],
+        precisions=given["precisions"],
+        batches=given["batches"],
+        scenarios=given["scenarios"],
+        duration_s=given["duration"],
+        warmup_s=given["warmup"],
+        idle_s=given["idle"],
+        min_requests=given["min_requests"],
+        meter=given["meter"],
+        ops_per_inference=given["ops"],
+        threads=given["threads"],
+        streams=given["streams"],
+        in_flight=given["in_flight"],
+        options=dict(given["options"]),
+        shapes=dict(given["shapes"]),
+        seed=given["seed"],
+    )
+
+
+def show_results(results: list[dict[str, Any]]) -> None:
+    """Print the table of results, and what a reader of it has to know."""
+    from hostctl.cli.output import print_rich
+    from hostctl.results.tables import result_table
+
+    print_rich(result_table(results))
+
+
+def tell_invalid(results: list[dict[str, Any]]) -> int:
+    """Say on stderr why results are invalid; return the exit code."""
+    from hostctl.validity import INVALIDATING
+
+    invalid = [result for result in results if not result["valid"]]
+    for result in invalid:
+        for flag in result["flags"]:
+            if flag["code"] in INVALIDATING:
+                where = f"{result['model']['name']}, {result['runtime']['name']}"
+                click.echo(f"hostctl: invalid ({where}): {flag['code']}: {flag['message']}", err=True)
+    return 1 if invalid else 0

@@ -1,0 +1,214 @@
+"""Which meter a run uses, and how meters that need the board get its data.
+
+`--meter NAME` is an instrument of farm.toml or one of the drivers that need no settings: "board" (the board's own rails),
+"estimate", this machine's "rapl" and "hwmon"; "none" measures no power. Without it the device's own meter is taken, else the
+board's rails if it has readable ones, else the estimate.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farm.v1 import device_service_pb2 as pb
+from farm.v1 import stats_pb2
+
+from hostctl.client import Board, PowerStream
+from hostctl.errors import MeasurementInvalid, UsageError
+from hostctl.inventory import Device, Inventory, MeterConfig
+from power.catalogue import DRIVERS, driver
+from power.meter import Meter
+from power.meters.board import RailBlock
+from power.meters.estimate import CpuTimeReading
+from power.rails.totals import total_rails
+
+NONE = "none"
+PLAIN = ("board", "estimate", "hwmon", "rapl")
+"""Drivers that work without an entry in farm.toml."""
+_COUNTER_INTERVALS = (0.02, 0.5)
+_READINGS_PER_WINDOW = 100
+
+
+@dataclass
+class SessionMeter:
+    """A meter and when a session marks it.
+
+    Meters that count by themselves are read at each edge as it passes. The estimate asks the board, which would disturb the
+    window: there the states that farmd took just before and just after the window are fed in afterwards.
+    """
+
+    meter: Meter
+    feed: Callable[[stats_pb2.BoardStats], None] | None = None
+
+    def edge(self) -> None:
+        """An idle window begins or ends."""
+        self.meter.mark()
+
+    def phase(self, name: str) -> None:
+        """The benchmark's warm-up, window or end was announced."""
+        if self.feed is None and name in ("running", "done"):
+            self.meter.mark()
+
+    def finished(self, result: pb.BenchmarkResult) -> None:
+        """The benchmark is over."""
+        if self.feed is not None:
+            for stats in (result.stats_before, result.stats_after):
+                self.feed(stats)
+                self.meter.mark()
+
+
+def meter_name(wanted: str | None, device: Device) -> str | None:
+    """Return the name of the meter for a device; None means that the board decides."""
+    return wanted or device.meter
+
+
+def instruments(wanted: str | None, device: Device, inventory: Inventory) -> frozenset[str]:
+    """Return the instruments a lease has to take together with a device."""
+    name = meter_name(wanted, device)
+    return frozenset([name]) if name and name in inventory.meters else frozenset()
+
+
+def check_meter_name(name: str | None, inventory: Inventory) -> None:
+    """Raise UsageError, naming the nearest, for a meter that does not exist."""
+    if name is None or name == NONE or name in PLAIN or name in inventory.meters:
+        return
+    known = sorted({NONE, *PLAIN, *inventory.meters})
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}."
+    raise UsageError(f"There is no meter '{name}'; {hint}")
+
+
+def make_meter(
+    name: str | None, device: Device, board: Board, inventory: Inventory, window_s: float
+) -> SessionMeter | None:
+    """Return the meter for a run on a connected board, not yet open; None for `--meter none`.
+
+    `window_s` is the length of the measured window, which decides how often counters on the board are read. Raises
+    UsageError for settings that a driver does not take, and for an estimate of a board nobody knows the watts of.
+    """
+    name = name or _automatic(board)
+    if name == NONE:
+        return None
+    config = inventory.meters.get(name) or MeterConfig(name, name)
+    if config.driver == "estimate":
+        return _estimate(config, device, board)
+    if config.driver == "board":
+        return SessionMeter(_board_meter(config, board, window_s))
+    return SessionMeter(_plain(config))
+
+
+def _automatic(board: Board) -> str:
+    rails = board.rails()
+    readable = {rail.name for rail in rails if not rail.unreadable_reason}
+    names = total_rails(rails) if rails else ()
+    return "board" if names and readable.issuperset(names) else "estimate"
+
+
+def _plain(config: MeterConfig) -> Meter:
+    entry = driver(config.driver)
+    _check_options(config, entry.options)
+    return entry.load()(config.name, **_options(config))
+
+
+def _options(config: MeterConfig) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.options.items()}
+
+
+def _check_options(config: MeterConfig, known: frozenset[str]) -> None:
+    for key in config.options:
+        if key not in known:
+            raise UsageError(
+                f"The meter '{config.name}' ({config.driver}) takes no '{key}' in farm.toml; "
+                f"it takes {', '.join(sorted(known)) or 'nothing'}."
+            )
+
+
+def _estimate(config: MeterConfig, device: Device, board: Board) -> SessionMeter:
+    entry = DRIVERS["estimate"]
+    _check_options(config, entry.options)
+    cpu = _CpuReader(board)
+    idle_w, max_w = _watts(config.options, device, cpu.cpu_count)
+    meter = entry.load()(config.name, idle_w=idle_w, max_w=max_w, read_cpu=cpu.read)  # type: ignore[call-arg]
+    return SessionMeter(meter, cpu.feed)
+
+
+def _watts(options: Mapping[str, Any], device: Device, cpu_count: int) -> tuple[float, float]:
+    if "idle_w" in options and "max_w" in options:
+        return float(options["idle_w"]), float(options["max_w"])
+    from targets.boards import load_board
+
+    estimate = load_board(device.board).power_estimate
+    if estimate is None:
+        raise UsageError(
+            f"The watts of the board '{device.board}' are not in the catalogue, so nothing can be estimated; give a "
+            'meter with driver = "estimate", idle_w and max_w in farm.toml, or measure without power: --meter none.'
+        )
+    return estimate.watts(cpu_count)
+
+
+class _CpuReader:
+    """Processor time of the board: readings that were fed in come first, then the board is asked."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._fed: deque[stats_pb2.BoardStats] = deque()
+        first = board.stats()
+        if not first.HasField("cpu_count"):
+            raise MeasurementInvalid(
+                f"Device '{board.device}' does not tell its processors, so nothing can be estimated; "
+                "measure without power: --meter none."
+            )
+        self.cpu_count = first.cpu_count
+
+    def feed(self, stats: stats_pb2.BoardStats) -> None:
+        """Let the next reading be this one."""
+        self._fed.append(stats)
+
+    def read(self) -> CpuTimeReading | None:
+        """Return the next reading; None if the board does not tell its processor time."""
+        stats = self._fed.popleft() if self._fed else self._board.stats()
+        if not stats.HasField("cpu_busy_ns"):
+            return None
+        return CpuTimeReading(stats.monotonic_ns, stats.cpu_busy_ns, self.cpu_count)
+
+
+def _board_meter(config: MeterConfig, board: Board, window_s: float) -> Meter:
+    entry = DRIVERS["board"]
+    _check_options(config, entry.options)
+    counters = {rail.name for rail in board.rails() if rail.reading == "counter"}
+    least_s, most_s = _COUNTER_INTERVALS
+    # A counter loses nothing between two readings, and each costs the measured board time; other rails go their own rate.
+    interval_s = min(max(window_s / _READINGS_PER_WINDOW, least_s), most_s) if counters else None
+
+    def open_stream(names: Sequence[str], interval_s: float | None) -> _Rails:
+        return _Rails(board.power(names, interval_s), counters)
+
+    return entry.load()(  # type: ignore[call-arg]
+        config.name,
+        list_rails=board.rails,
+        open_stream=open_stream,
+        interval_s=interval_s,
+        **_options(config),
+    )
+
+
+class _Rails:
+    """The board's stream as the meter takes it: energy of counters, power of the others."""
+
+    def __init__(self, stream: PowerStream, counters: set[str]) -> None:
+        self._stream = stream
+        self._counters = counters
+
+    def __iter__(self) -> Iterator[RailBlock]:
+        """Yield blocks until closed."""
+        for answer in self._stream:
+            for rail in answer.rails:
+                values = rail.energy_j if rail.rail in self._counters else rail.power_w
+                yield RailBlock(rail.rail, list(rail.time_ns), list(values))
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()

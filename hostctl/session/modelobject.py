@@ -1,0 +1,35 @@
+"""The `model` object of a result: what the file is, and how many operations an inference takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hostctl.models.count import count_operations
+from hostctl.models.count.result import CONVENTION
+from hostctl.session.plan import ModelChoice, Plan
+from hostctl.upload import read_model_file
+
+COUNTED_FORMATS = ("onnx", "tflite")
+
+
+def model_object(model: ModelChoice, plan: Plan) -> dict[str, Any]:
+    """Return name, sha256, format, params and ops_per_inference of a model file.
+
+    Operations given by hand stand before counted ones; what cannot be counted is null. Raises ModelFileError for a file that
+    is missing, empty or corrupt, UsageError for shapes that do not fit it.
+    """
+    if model.format in COUNTED_FORMATS:
+        shapes = {name: tuple(int(size) for size in sizes.split(",")) for name, sizes in plan.shapes.items()}
+        found = count_operations(model.path, shapes, name=model.name).model_object()
+    else:
+        found = {
+            "name": model.name,
+            "sha256": read_model_file(model.path).sha256,
+            "format": model.format,
+            "params": None,
+            "ops_per_inference": {"value": None, "convention": CONVENTION, "source": "counted"},
+        }
+    if plan.ops_per_inference is not None:
+        given = {"value": plan.ops_per_inference, "convention": CONVENTION, "source": "given"}
+        found["ops_per_inference"] = given
+    return found
