@@ -12,12 +12,16 @@ from power.errors import NoReading, PowerError
 from power.rails.model import RailSample
 from power.trace import Reading, Trace
 
+FAILURES = 3
+"""So many failed readings in a row mean that the source is gone; as many lost intervals are a gap."""
+
 
 class Sampler:
     """Collects RailSamples of one source.
 
     `interval_s` is the time between readings, kept on a fixed grid so that a slow read does not shift the later ones.
-    `read` may raise PowerError: the thread then ends, and `stop` raises it.
+    `read` may raise PowerError: a single failure, as of a busy I²C bus, leaves a sample without values, which counts as
+    lost; three in a row end the thread, and `stop` raises the last.
     """
 
     def __init__(self, read: Callable[[], RailSample], interval_s: float) -> None:
@@ -49,12 +53,18 @@ class Sampler:
 
     def _run(self) -> None:
         due_s = time.monotonic() + self._interval_s
+        failures = 0
         while not self._ended.wait(max(0.0, due_s - time.monotonic())):
             try:
                 self.take()
+                failures = 0
             except PowerError as error:
-                self._error = error
-                return
+                failures += 1
+                if failures >= FAILURES:
+                    self._error = error
+                    return
+                with self._lock:
+                    self._samples.append(RailSample(time.monotonic_ns()))
             due_s = max(due_s + self._interval_s, time.monotonic())
 
 

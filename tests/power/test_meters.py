@@ -30,6 +30,13 @@ from power.sampler import Sampler, trace_of
 from power.uncertainty import Between
 
 
+def put(file: Path, text: str) -> None:
+    """Replace a file's text at once, as a sensor does; a plain write is empty for an instant."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
 def rapl_tree(root: Path, *, energy_uj: int = 1_000_000, maximum_uj: int = 262_143_328_850) -> Path:
     """Make one package with a core domain; return the package's counter."""
     for folder, name in (("intel-rapl:0", "package-0"), ("intel-rapl:0:0", "core")):
@@ -174,7 +181,7 @@ def test_hwmon_samples_in_watts(tmp_path: Path) -> None:
     with HwmonMeter("m", root=tmp_path, interval_s=0.01) as meter:
         meter.start()
         time.sleep(0.1)
-        power.write_text("7000000\n")
+        put(power, "7000000\n")
         trace = meter.stop()
     assert trace.power_w is not None
     assert trace.power_w[0] == 3.5
@@ -190,6 +197,56 @@ def test_a_sensor_that_vanishes_in_mid_run_fails_the_run(tmp_path: Path) -> None
         time.sleep(0.05)
         with pytest.raises(RailUnreadable, match="has vanished"):
             meter.stop()
+
+
+def test_one_failed_reading_is_lost_and_not_zero() -> None:
+    answers = iter([1.0, None, 1.0])
+
+    def read() -> RailSample:
+        power_w = next(answers, 1.0)
+        if power_w is None:
+            raise RailUnreadable("busy", rail="r", path="p")
+        return RailSample(time.monotonic_ns(), power_w)
+
+    sampler = Sampler(read, 0.005)
+    sampler.start()
+    time.sleep(0.03)
+    trace = trace_of(sampler.stop(), "instantaneous", 0.005)
+    assert trace.lost == 1
+    assert set(trace.values) == {1.0}
+
+
+def test_rails_of_two_kinds_are_not_added(tmp_path: Path) -> None:
+    rails = [FakeRail("a", reading="counter", is_total=False), FakeRail("b", is_total=False)]
+    with pytest.raises(MeterUnavailable, match="cannot be added"):
+        board_meter(has=rails, wanted=["a", "b"]).open()
+
+
+def test_two_sockets_are_added_from_the_first_reading_on(tmp_path: Path) -> None:
+    rapl_tree(tmp_path)
+    second = tmp_path / "sys/class/powercap/intel-rapl:1"
+    second.mkdir()
+    (second / "name").write_text("package-1")
+    for name in ("energy_uj", "max_energy_range_uj"):
+        (second / name).write_text("5000000")
+    with RaplMeter("m", root=tmp_path) as meter:
+        meter.start()
+        time.sleep(0.02)
+        put(second / "energy_uj", "5500000")
+        trace = meter.stop()
+    assert trace.energy_j is not None
+    assert trace.span.duration_s >= 0.02
+    assert trace.energy_j[-1] - trace.energy_j[0] == pytest.approx(0.5, rel=0.05)
+
+
+def test_several_sensors_without_a_known_total_ask_for_names(tmp_path: Path) -> None:
+    hwmon_tree(tmp_path)
+    other = tmp_path / "sys/class/hwmon/hwmon1"
+    other.mkdir()
+    (other / "name").write_text("ina219")
+    (other / "power1_input").write_text("1")
+    with pytest.raises(MeterUnavailable, match="name them with rails"):
+        HwmonMeter("m", root=tmp_path).open()
 
 
 @pytest.mark.parametrize("kind", [RaplMeter, HwmonMeter])
