@@ -69,11 +69,15 @@ def _static_batch(model: onnx.ModelProto, binding: Binding, prepared: Prepared, 
 
 
 def _written_for(prepared: Prepared, batch: int) -> bool:
-    """Whether some shape written into the model leads with the batch, so that it runs with this one only."""
+    """Whether a shape or a first state written into the model holds the batch, so that it runs with this one only."""
     for node in prepared.graph.node:
         if node.op_type in ("Reshape", "Expand") and node.input[1] in prepared.constants:
             target = numpy_helper.to_array(prepared.constants[node.input[1]]).flatten()
-            if target.size and target[0] > 0 and target[0] % batch == 0:
+            if target.size and (batch in target or (target[0] > 0 and target[0] % batch == 0)):
+                return True
+        if node.op_type in ("RNN", "LSTM", "GRU"):
+            states = [prepared.shapes.get(name, ()) for name in node.input[5:7]]
+            if any(shape[1:2] == (batch,) for shape in states):
                 return True
     return False
 

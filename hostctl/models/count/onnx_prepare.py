@@ -24,8 +24,11 @@ from hostctl.models.count.onnx_read import SMALL_ELEMENTS
 _RUNTIME_IR_VERSION: Final = 10
 """ONNX Runtime trails the IR versions of onnx; what they add (devices, metadata) plays no part here."""
 
-# These rewrites would change what is counted: they merge equal nodes, or fuse normalisation into weights.
+# These rewrites would change what is counted: they merge equal nodes, drop additions of zero, or fuse what is counted apart.
 _KEPT_APART: Final = [
+    "ClipQuantRewrite",
+    "ReluQuantRewrite",
+    "NoopElimination",
     "CommonSubexpressionElimination",
     "ConstantSharing",
     "ConvAddFusion",
@@ -111,12 +114,7 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto | None:
         target = Path(directory) / "folded.onnx"
         options.optimized_model_filepath = str(target)
         try:
-            onnxruntime.InferenceSession(
-                _for_runtime(model),
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=_KEPT_APART,
-            )
+            _session(model, options, disabled_optimizers=_KEPT_APART)
             return onnx.load(target)
         except Exception:  # ONNX Runtime raises a class per status; any refusal means: count without folding.
             return None
@@ -152,9 +150,7 @@ def _shapes_of_run(
     options = _quiet_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(
-            _for_runtime(model), options, providers=["CPUExecutionProvider"]
-        )
+        session = _session(model, options)
         values = session.run(wanted, _feeds(prepared, fill))
     except Exception:  # As above: what cannot run has no shapes to learn.
         return {}
@@ -181,14 +177,19 @@ def _feeds(prepared: Prepared, fill: int) -> dict[str, Any]:
     return feeds
 
 
-def _for_runtime(model: onnx.ModelProto) -> bytes:
+def _session(model: onnx.ModelProto, options: Any, **more: Any) -> Any:
+    """Open a session on the CPU; without the fallback that would print its troubles on our output."""
+    import onnxruntime
+
     kept = model.ir_version
     model.ir_version = min(kept, _RUNTIME_IR_VERSION)
     try:
-        content: bytes = model.SerializeToString()
-        return content
+        content = model.SerializeToString()
     finally:
         model.ir_version = kept
+    return onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"], enable_fallback=0, **more
+    )
 
 
 def _quiet_options() -> Any:

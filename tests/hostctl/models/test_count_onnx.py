@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from hostctl.errors import UsageError
 from hostctl.models.count import count_operations
 from tests.hostctl.models.onnx_build import MICROSOFT, Dims, const, one, save, tensor, weight
 
@@ -538,3 +539,72 @@ def test_importing_the_package_loads_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_batch_written_into_a_first_state_is_divided_out(tmp_path: Path) -> None:
+    node = helper.make_node
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("GRU", ["t", "w", "r", "", "", "h"], ["", "y"], hidden_size=8),
+    ]
+    weights = [weight("w", 1, 24, 4), weight("r", 1, 24, 8), weight("h", 1, 6, 8)]
+    assert macs_of(save(tmp_path / "m.onnx", nodes, [tensor("x", [6, 5, 4])], ["y"], weights)) == 5 * 24 * 12
+
+
+def test_two_nameless_dimensions_may_differ(tmp_path: Path) -> None:
+    path = one(tmp_path / "m.onnx", "Conv", {"x": ["?", 3, "?", "?"]}, [weight("w", 8, 3, 3, 3)])
+    assert macs_of(path, {"x": [2, 3, 10, 12]}) == 8 * 8 * 10 * 27
+    assert "--shape x=1,3,<size>,<size>" in count_operations(path).uncounted[0].reason
+
+
+def test_a_symbol_bound_in_one_input_holds_for_all(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, [tensor("a", ["N", "S", 4]), tensor("b", ["N", 4, "S"])], ["y"])
+    assert macs_of(path, {"a": [1, 9, 4]}) == 9 * 9 * 4
+    with pytest.raises(UsageError, match="both 9 and 8"):
+        count_operations(path, {"a": [1, 9, 4], "b": [1, 4, 8]})
+
+
+def test_a_first_dimension_that_may_be_a_sequence_stays_open(tmp_path: Path) -> None:
+    """S leads the positions but stands behind the batch in the tokens: 1 would be a silent wrong guess."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["positions", "last"], ["p"]),
+        helper.make_node("MatMul", ["tokens", "p"], ["y"]),
+    ]
+    inputs = [tensor("positions", ["S"]), tensor("tokens", ["N", "S"])]
+    path = save(tmp_path / "m.onnx", nodes, inputs, ["y"], [const("last", [1], np.int64)])
+    assert count_operations(path).ops_per_inference.value is None
+    assert macs_of(path, {"positions": [12]}) == 12
+
+
+def test_tied_weights_are_parameters_once(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Transpose", ["w"], ["t"]),
+        helper.make_node("MatMul", ["h", "t"], ["y"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [tensor("x", ["N", 64])], ["y"], [weight("w", 64, 32)])
+    count = count_operations(path)
+    assert (count.macs, count.params) == (2 * 64 * 32, 64 * 32)
+
+
+def test_models_newer_than_the_runtime_count_all_the_same(tmp_path: Path) -> None:
+    path = mlp(tmp_path / "m.onnx", "N")
+    model = onnx.load(path)
+    model.ir_version = onnx.IR_VERSION
+    model.opset_import[0].version = onnx.defs.onnx_opset_version()
+    onnx.save(model, path)
+    assert macs_of(path) == 25_408
+
+
+def test_counting_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The runtime refuses this model; its complaints must not mix with `--json`."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Warp", ["h"], ["y"], domain="acme"),
+    ]
+    path = save(
+        tmp_path / "m.onnx", nodes, [tensor("x", [4, 15])], ["y"], [weight("w", 16, 8)], domains={"acme": 1}
+    )
+    count_operations(path)
+    assert capfd.readouterr() == ("", "")
