@@ -131,9 +131,9 @@ class Farm:
         calls = _Servicer(config, self.supervisor, self.cache, self.read_stats)
         self.server = grpc.server(ThreadPoolExecutor(16), interceptors=[StatusInterceptor()])
         pb_grpc.add_DeviceServiceServicer_to_server(calls, self.server)
-        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self.channel = grpc.insecure_channel(self.address)
         self.stub = pb_grpc.DeviceServiceStub(self.channel)
 
     def read_stats(self) -> stats_pb2.BoardStats:
