@@ -1,5 +1,6 @@
 """Small ONNX models for the tests of counting: one line each, written to a file."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from hostctl.models.count import count_operations
 
 Dims = Sequence[int | str | None]
 MICROSOFT = "com.microsoft"
@@ -71,3 +74,19 @@ def one(
     declared = [tensor(name, dims) for name, dims in inputs.items()]
     domains = {domain: 1} if domain else {}
     return save(path, [node], declared, [outputs[0]], weights, opset=opset, domains=domains)
+
+
+def macs_of(path: Path, shapes: dict[str, list[int]] | None = None) -> float | None:
+    """Count a file and return its MACs."""
+    return count_operations(path, shapes).macs
+
+
+def mlp(path: Path, batch: int | str | None, layers: tuple[int, ...] = (784, 32, 10)) -> Path:
+    """Write a multi-layer perceptron with biases and ReLUs."""
+    nodes, weights, last = [], [], "x"
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
+        weights += [weight(f"w{index}", outputs, inputs), weight(f"b{index}", outputs)]
+        nodes.append(helper.make_node("Gemm", [last, f"w{index}", f"b{index}"], [f"g{index}"], transB=1))
+        nodes.append(helper.make_node("Relu", [f"g{index}"], [f"r{index}"]))
+        last = f"r{index}"
+    return save(path, nodes, [tensor("x", [batch, layers[0]])], [last], weights)

@@ -1,6 +1,5 @@
 """Operation counts of ONNX models against hand formulas: one operator at a time, then whole nets."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,10 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import helper
 
-from hostctl.errors import UsageError
 from hostctl.models.count import count_operations
-from tests.hostctl.models.onnx_build import MICROSOFT, Dims, const, one, save, tensor, weight
+from tests.hostctl.models.onnx_build import const, macs_of, mlp, one, save, tensor, weight
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -46,10 +44,6 @@ def test_light_models_of_the_onnx_package(name: str) -> None:
     assert count.params == pytest.approx(params, rel=5e-3)
     assert count.uncounted == ()
     assert count.other_ops["activation"] > 0
-
-
-def macs_of(path: Path, shapes: dict[str, list[int]] | None = None) -> float | None:
-    return count_operations(path, shapes).macs
 
 
 def test_grouped_convolution(tmp_path: Path) -> None:
@@ -211,172 +205,6 @@ def test_matmul_broadcasts(tmp_path: Path, lead: list[int], m: int, k: int, n: i
     assert macs_of(path) == expected
 
 
-def mlp(path: Path, batch: int | str | None, layers: tuple[int, ...] = (784, 32, 10)) -> Path:
-    nodes, weights, last = [], [], "x"
-    for index, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
-        weights += [weight(f"w{index}", outputs, inputs), weight(f"b{index}", outputs)]
-        nodes.append(helper.make_node("Gemm", [last, f"w{index}", f"b{index}"], [f"g{index}"], transB=1))
-        nodes.append(helper.make_node("Relu", [f"g{index}"], [f"r{index}"]))
-        last = f"r{index}"
-    return save(path, nodes, [tensor("x", [batch, layers[0]])], [last], weights)
-
-
-@pytest.mark.parametrize("batch", ["N", None, -1, 1, 8])
-def test_one_sample_counts_whatever_the_batch_is_called(tmp_path: Path, batch: int | str | None) -> None:
-    count = count_operations(mlp(tmp_path / "m.onnx", batch))
-    assert count.ops_per_inference.value == 2 * 25_408
-    assert isinstance(count.ops_per_inference.value, int)
-    assert count.params == 25_450
-    assert count.other_ops == {"activation": 42}
-
-
-def test_a_bound_batch_is_divided_out(tmp_path: Path) -> None:
-    assert macs_of(mlp(tmp_path / "m.onnx", "N"), {"x": [16, 784]}) == 25_408
-
-
-def test_a_batch_written_into_a_reshape_is_divided_out(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [
-        node("Conv", ["x", "w"], ["c"]),
-        node("Reshape", ["c", "flat"], ["f"]),
-        node("MatMul", ["f", "d"], ["y"]),
-    ]
-    weights = [weight("w", 4, 3, 3, 3), const("flat", [8, 144], np.int64), weight("d", 144, 10)]
-    path = save(tmp_path / "m.onnx", nodes, [tensor("x", [8, 3, 8, 8])], ["y"], weights)
-    assert macs_of(path) == 4 * 36 * 27 + 1440
-
-
-def test_the_rows_of_self_attention_are_no_batch(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [node("Transpose", ["x"], ["t"]), node("MatMul", ["x", "t"], ["y"])]
-    assert macs_of(save(tmp_path / "m.onnx", nodes, [tensor("x", [16, 8])], ["y"])) == 16 * 16 * 8
-
-
-def test_a_recurrent_state_may_hold_the_batch_further_in(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [
-        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
-        node("GRU", ["t", "w", "r", "", "", "h"], ["", "y"], hidden_size=8),
-    ]
-    inputs = [tensor("x", [6, 5, 4]), tensor("h", [1, 6, 8])]
-    path = save(tmp_path / "m.onnx", nodes, inputs, ["y"], [weight("w", 1, 24, 4), weight("r", 1, 24, 8)])
-    assert macs_of(path) == 5 * 24 * 12
-
-
-def test_quantise_dequantise_mlp_counts_like_the_float_one(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes, weights, last = [], [const("s", 0.1, np.float32), const("z", 0, np.int8)], "x"
-    for index, (inputs, outputs) in enumerate([(64, 32), (32, 10)]):
-        weights += [
-            weight(f"w{index}", outputs, inputs, dtype=np.int8),
-            weight(f"b{index}", outputs, dtype=np.int32),
-        ]
-        weights.append(const(f"bz{index}", 0, np.int32))
-        nodes += [
-            node("QuantizeLinear", [last, "s", "z"], [f"q{index}"]),
-            node("DequantizeLinear", [f"q{index}", "s", "z"], [f"d{index}"]),
-            node("DequantizeLinear", [f"w{index}", "s", "z"], [f"wd{index}"]),
-            node("DequantizeLinear", [f"b{index}", "s", f"bz{index}"], [f"bd{index}"]),
-            node("Gemm", [f"d{index}", f"wd{index}", f"bd{index}"], [f"g{index}"], transB=1),
-        ]
-        last = f"g{index}"
-    count = count_operations(save(tmp_path / "m.onnx", nodes, [tensor("x", ["N", 64])], [last], weights))
-    assert count.macs == 2_368
-    assert count.params == 2_410
-    assert count.other_ops == {"quantisation": 2 * (64 + 32)}
-
-
-def quantised(name: str, *dims: int) -> onnx.TensorProto:
-    return weight(name, *dims, dtype=np.uint8)
-
-
-SCALE = const("s", 0.1, np.float32)
-ZERO = const("z", 0, np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("operator", "order", "kernel", "shape", "domain", "expected", "params"),
-    [
-        ("QLinearConv", "x s z w s z s z", (8, 3, 3, 3), [1, 3, 10, 10], "", 8 * 64 * 27, 216),
-        ("ConvInteger", "x w z z", (8, 3, 3, 3), [1, 3, 10, 10], "", 8 * 64 * 27, 216),
-        ("QLinearMatMul", "x s z w s z s z", (12, 7), [1, 5, 12], "", 5 * 12 * 7, 84),
-        ("MatMulInteger", "x w z z", (12, 7), [1, 5, 12], "", 5 * 12 * 7, 84),
-        ("QGemm", "x s z w s z  s z", (12, 7), ["N", 12], MICROSOFT, 12 * 7, 84),
-    ],
-)
-def test_quantised_forms(
-    tmp_path: Path,
-    operator: str,
-    order: str,
-    kernel: tuple[int, ...],
-    shape: list[int | str],
-    domain: str,
-    expected: int,
-    params: int,
-) -> None:
-    node = helper.make_node(operator, order.split(" "), ["y"], domain=domain)
-    path = save(
-        tmp_path / "m.onnx",
-        [node],
-        [tensor("x", shape, TensorProto.UINT8)],
-        ["y"],
-        [quantised("w", *kernel), SCALE, ZERO],
-        domains={domain: 1} if domain else {},
-    )
-    model = onnx.load(path)
-    model.graph.output[0].type.tensor_type.elem_type = (
-        TensorProto.INT32 if operator.endswith("Integer") else TensorProto.UINT8
-    )
-    onnx.save(model, path)
-    count = count_operations(path)
-    assert count.macs == expected
-    assert count.params == params
-
-
-def test_microsoft_fused_forms(tmp_path: Path) -> None:
-    fused = one(
-        tmp_path / "c.onnx",
-        "FusedConv",
-        {"x": [1, 3, 10, 10]},
-        [weight("w", 8, 3, 3, 3)],
-        domain=MICROSOFT,
-        activation="Relu",
-    )
-    assert macs_of(fused) == 8 * 64 * 27
-    product = one(
-        tmp_path / "m.onnx",
-        "FusedMatMul",
-        {"a": [1, 12, 5], "b": [1, 7, 12]},
-        domain=MICROSOFT,
-        transA=1,
-        transB=1,
-    )
-    assert macs_of(product) == 5 * 12 * 7
-
-
-def test_attention_of_every_dialect_counts_as_its_products(tmp_path: Path) -> None:
-    s, d = 16, 32
-    inner = 2 * s * s * d
-    microsoft = one(
-        tmp_path / "a.onnx",
-        "Attention",
-        {"x": ["N", s, d]},
-        [weight("w", d, 3 * d), weight("b", 3 * d)],
-        domain=MICROSOFT,
-        num_heads=4,
-    )
-    assert macs_of(microsoft) == s * d * 3 * d + inner
-    three: dict[str, Dims] = {name: ["N", s, d] for name in "qkv"}
-    assert (
-        macs_of(one(tmp_path / "m.onnx", "MultiHeadAttention", three, domain=MICROSOFT, num_heads=4)) == inner
-    )
-    standard = one(tmp_path / "s.onnx", "Attention", three, opset=23, q_num_heads=4, kv_num_heads=4)
-    assert macs_of(standard) == inner
-    four = {"q": [1, 4, s, 8], "k": [1, 2, 20, 8], "v": [1, 2, 20, 6]}
-    grouped = one(tmp_path / "g.onnx", "Attention", four, opset=23)
-    assert macs_of(grouped) == 4 * s * 20 * (8 + 6)
-
-
 def test_local_functions_are_looked_into(tmp_path: Path) -> None:
     body = [helper.make_node("MatMul", ["a", "b"], ["c"]), helper.make_node("Relu", ["c"], ["d"])]
     function = helper.make_function("local", "Dense", ["a", "b"], ["d"], body, [helper.make_opsetid("", 17)])
@@ -462,62 +290,6 @@ def test_a_custom_operator_that_no_output_needs_does_no_harm(tmp_path: Path) -> 
     assert macs_of(path) == 128
 
 
-def test_open_dimensions_give_null_and_tell_how_to_bind_them(tmp_path: Path) -> None:
-    path = one(tmp_path / "m.onnx", "Conv", {"image": ["N", 3, "height", None]}, [weight("w", 8, 3, 3, 3)])
-    count = count_operations(path)
-    assert count.ops_per_inference.value is None
-    assert count.params == 216
-    assert "--shape image=1,3,<height>,<size>" in count.uncounted[0].reason
-    assert macs_of(path, {"image": [1, 3, 10, 12]}) == 8 * 8 * 10 * 27
-    assert macs_of(path, {"image": [4, 3, 10, 12]}) == 8 * 8 * 10 * 27
-
-
-def test_shape_arithmetic_is_folded_away(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [
-        node("Shape", ["x"], ["sh"]),
-        node("Gather", ["sh", "zero"], ["n"], axis=0),
-        node("Concat", ["n", "minus"], ["flat"], axis=0),
-        node("Reshape", ["x", "flat"], ["f"]),
-        node("MatMul", ["f", "w"], ["y"]),
-    ]
-    weights = [const("zero", [0], np.int64), const("minus", [-1], np.int64), weight("w", 48, 10)]
-    assert macs_of(save(tmp_path / "m.onnx", nodes, [tensor("x", ["N", 3, 4, 4])], ["y"], weights)) == 480
-
-
-def test_a_shape_that_only_a_run_can_tell(tmp_path: Path) -> None:
-    """The target of the Reshape is computed with floats, which shape inference does not follow."""
-    node = helper.make_node
-    nodes = [
-        node("Mul", ["k", "two"], ["k2"]),
-        node("Mul", ["flag", "k2"], ["scaled"]),
-        node("Sub", ["scaled", "scaled"], ["nought"]),
-        node("Add", ["nought", "k2"], ["target"]),
-        node("Cast", ["target"], ["shape"], to=TensorProto.INT64),
-        node("Reshape", ["x", "shape"], ["f"]),
-        node("MatMul", ["f", "w"], ["y"]),
-    ]
-    weights = [const("k", [1, 12], np.float32), const("two", [2, 2], np.float32), weight("w", 24, 10)]
-    inputs = [tensor("x", ["N", 4, 12]), tensor("flag", [1])]
-    assert macs_of(save(tmp_path / "m.onnx", nodes, inputs, ["y"], weights)) == 480
-
-
-def test_a_shape_that_depends_on_the_data_gives_null(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [
-        node("NonZero", ["x"], ["found"]),
-        node("Cast", ["found"], ["f"], to=TensorProto.FLOAT),
-        node("Transpose", ["f"], ["rows"]),
-        node("MatMul", ["rows", "w"], ["y"], name="product"),
-    ]
-    count = count_operations(
-        save(tmp_path / "m.onnx", nodes, [tensor("x", [1, 16])], ["y"], [weight("w", 2, 8)])
-    )
-    assert count.ops_per_inference.value is None
-    assert count.uncounted[0].node == "product"
-    assert "not known before the run" in count.uncounted[0].reason
-
-
 def test_every_operator_of_onnx_is_known() -> None:
     from hostctl.models.count.onnx_formulas import FORMULAS
     from hostctl.models.count.onnx_kinds import CONTROL_FLOW, KIND_OF, MOVES_DATA, NO_RULE
@@ -539,42 +311,6 @@ def test_importing_the_package_loads_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_a_batch_written_into_a_first_state_is_divided_out(tmp_path: Path) -> None:
-    node = helper.make_node
-    nodes = [
-        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
-        node("GRU", ["t", "w", "r", "", "", "h"], ["", "y"], hidden_size=8),
-    ]
-    weights = [weight("w", 1, 24, 4), weight("r", 1, 24, 8), weight("h", 1, 6, 8)]
-    assert macs_of(save(tmp_path / "m.onnx", nodes, [tensor("x", [6, 5, 4])], ["y"], weights)) == 5 * 24 * 12
-
-
-def test_two_nameless_dimensions_may_differ(tmp_path: Path) -> None:
-    path = one(tmp_path / "m.onnx", "Conv", {"x": ["?", 3, "?", "?"]}, [weight("w", 8, 3, 3, 3)])
-    assert macs_of(path, {"x": [2, 3, 10, 12]}) == 8 * 8 * 10 * 27
-    assert "--shape x=1,3,<size>,<size>" in count_operations(path).uncounted[0].reason
-
-
-def test_a_symbol_bound_in_one_input_holds_for_all(tmp_path: Path) -> None:
-    nodes = [helper.make_node("MatMul", ["a", "b"], ["y"])]
-    path = save(tmp_path / "m.onnx", nodes, [tensor("a", ["N", "S", 4]), tensor("b", ["N", 4, "S"])], ["y"])
-    assert macs_of(path, {"a": [1, 9, 4]}) == 9 * 9 * 4
-    with pytest.raises(UsageError, match="both 9 and 8"):
-        count_operations(path, {"a": [1, 9, 4], "b": [1, 4, 8]})
-
-
-def test_a_first_dimension_that_may_be_a_sequence_stays_open(tmp_path: Path) -> None:
-    """S leads the positions but stands behind the batch in the tokens: 1 would be a silent wrong guess."""
-    nodes = [
-        helper.make_node("Unsqueeze", ["positions", "last"], ["p"]),
-        helper.make_node("MatMul", ["tokens", "p"], ["y"]),
-    ]
-    inputs = [tensor("positions", ["S"]), tensor("tokens", ["N", "S"])]
-    path = save(tmp_path / "m.onnx", nodes, inputs, ["y"], [const("last", [1], np.int64)])
-    assert count_operations(path).ops_per_inference.value is None
-    assert macs_of(path, {"positions": [12]}) == 12
 
 
 def test_tied_weights_are_parameters_once(tmp_path: Path) -> None:
