@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from farm.v1 import device_service_pb2 as pb
-from farm.v1 import stats_pb2
 
 from hostctl.client import Board, PowerStream
 from hostctl.errors import MeasurementInvalid, UsageError
 from hostctl.inventory import Device, Inventory, MeterConfig
+from hostctl.session.observe import cpu_readings
 from power.catalogue import DRIVERS, driver
 from power.meter import Meter
 from power.meters.board import RailBlock
@@ -37,11 +37,11 @@ class SessionMeter:
     """A meter and when a session marks it.
 
     Meters that count by themselves are read at each edge as it passes. The estimate asks the board, which would disturb the
-    window: there the states that farmd took just before and just after the window are fed in afterwards.
+    window: what the board tells of its processors afterwards is fed in instead.
     """
 
     meter: Meter
-    feed: Callable[[stats_pb2.BoardStats], None] | None = None
+    feed: Callable[[CpuTimeReading], None] | None = None
 
     def edge(self) -> None:
         """An idle window begins or ends."""
@@ -55,8 +55,8 @@ class SessionMeter:
     def finished(self, result: pb.BenchmarkResult) -> None:
         """The benchmark is over."""
         if self.feed is not None:
-            for stats in (result.stats_before, result.stats_after):
-                self.feed(stats)
+            for reading in cpu_readings(result):
+                self.feed(reading)
                 self.meter.mark()
 
 
@@ -154,7 +154,7 @@ class _CpuReader:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._fed: deque[stats_pb2.BoardStats] = deque()
+        self._fed: deque[CpuTimeReading] = deque()
         first = board.stats()
         if not first.HasField("cpu_count"):
             raise MeasurementInvalid(
@@ -163,13 +163,15 @@ class _CpuReader:
             )
         self.cpu_count = first.cpu_count
 
-    def feed(self, stats: stats_pb2.BoardStats) -> None:
+    def feed(self, reading: CpuTimeReading) -> None:
         """Let the next reading be this one."""
-        self._fed.append(stats)
+        self._fed.append(reading)
 
     def read(self) -> CpuTimeReading | None:
         """Return the next reading; None if the board does not tell its processor time."""
-        stats = self._fed.popleft() if self._fed else self._board.stats()
+        if self._fed:
+            return self._fed.popleft()
+        stats = self._board.stats()
         if not stats.HasField("cpu_busy_ns"):
             return None
         return CpuTimeReading(stats.monotonic_ns, stats.cpu_busy_ns, self.cpu_count)
