@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from farm.v1 import board_pb2
 
-from farmd import errors, launch, probe, tensors
+from farmd import errors, launch, memory, probe, tensors
 from farmd.activity import Activity
 from farmd.cache import CachedModel
 from farmd.config import Config
@@ -51,7 +51,8 @@ class Supervisor:
         self._was_healthy = True
 
     def start(self) -> None:
-        """Make the workers' directories. OSError if the state directory cannot be used."""
+        """Make the workers' directories and the process ready. OSError if the state directory cannot be used."""
+        memory.keep_freed_memory()
         launch.prepare(self._config)
 
     def stop(self, drain_s: float = 0.0) -> None:
