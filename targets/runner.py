@@ -18,7 +18,7 @@ from targets.errors import (
     OutOfMemory,
     TargetsError,
 )
-from targets.options import LoadOptions, nearest
+from targets.options import SCENARIOS, LoadOptions, nearest
 from targets.process import memory_of_process, monotonic_ns
 from targets.tensors import ModelSpec, Tensors, check_inputs
 
@@ -103,6 +103,7 @@ class Runner(abc.ABC):
         check_file(path)
         self.version()
         options.check_known(self.name, self.known_options(options))
+        options.choice("scenario", SCENARIOS)
         self.requested = dict(options.values)
         if options.precision is not None:
             self.requested["precision"] = options.precision

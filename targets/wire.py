@@ -161,7 +161,7 @@ def check_ref(ref: Dict[str, Any], size_bytes: int) -> None:
     """
     members = {"name": str, "dtype": str, "shape": list, "offset": int, "nbytes": int}
     for member, kind in members.items():
-        if not isinstance(ref.get(member), kind):
+        if not isinstance(ref.get(member), kind) or isinstance(ref[member], bool):
             raise ProtocolError("A tensor reference needs '{}' as {}.".format(member, kind.__name__))
     expected = tensor_nbytes(ref["dtype"], ref["shape"])
     if ref["nbytes"] != expected:

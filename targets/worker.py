@@ -47,9 +47,9 @@ class Worker:
         self._requests: "queue.Queue[Optional[Dict[str, Any]]]" = queue.Queue()
         self._sending = threading.Lock()
         self._state = threading.Lock()  # guards the three below
-        self._waiting: Set[Any] = set()
-        self._dropped: Set[Any] = set()
-        self._running: Any = None
+        self._waiting: Set[int] = set()
+        self._dropped: Set[int] = set()
+        self._running: Optional[int] = None
         self._stop: List[Any] = []  # filling it ends the running loop
         self._closing = False
         self._lost = False
@@ -72,14 +72,18 @@ class Worker:
         while True:
             try:
                 request = recv(self._sock)
-            except (WireClosed, WireGarbage, OSError) as error:
-                self._wire_lost(error)
+            except (WireClosed, WireGarbage, OSError) as lost:
+                self._wire_lost(lost)
                 return
-            if request.get("op") == "cancel":
+            number = request.get("id")
+            if not isinstance(number, int):
+                error = ProtocolError("A request needs a whole number as its 'id'.")
+                self._send(dict(_failure(error), id=None))
+            elif request.get("op") == "cancel":
                 self._cancel(request)
             else:
                 with self._state:
-                    self._waiting.add(request.get("id"))
+                    self._waiting.add(number)
                 self._requests.put(request)
 
     def _wire_lost(self, error: BaseException) -> None:
@@ -98,15 +102,16 @@ class Worker:
     def _cancel(self, request: Dict[str, Any]) -> None:
         target = request.get("target")
         with self._state:
-            waiting, running = target in self._waiting, target is not None and target == self._running
+            running = isinstance(target, int) and target == self._running
+            waiting = isinstance(target, int) and target in self._waiting
             if waiting:
-                self._dropped.add(target)
+                self._dropped.add(int(target))
             if running:
                 self._stop.append(target)
         self._send({"id": request.get("id"), "ok": True, "cancelled": waiting or running})
 
     def _serve(self, request: Dict[str, Any]) -> None:
-        number = request.get("id")
+        number: int = request["id"]
         with self._state:
             self._waiting.discard(number)
             self._running = number

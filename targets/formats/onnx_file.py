@@ -56,7 +56,7 @@ def read(path: str) -> OnnxFacts:
             if len(graphs) != 1:
                 raise ValueError("it holds {} graphs".format(len(graphs)))
             _graph(data, graphs[0], facts)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelInvalid(
                 "The model file {} is not a readable ONNX file ({}); it may be cut or damaged.".format(
                     path, error

@@ -19,12 +19,13 @@ _TYPES = {0: "float32", 1: "float16", 3: "uint8", 7: "int16", 9: "int8", 10: "fl
 
 
 class TfliteFacts:
-    """Custom operators by name, and the dtypes of the outputs of the operators that compute, with counts."""
+    """Custom operators by name; dtypes of the outputs and of the weights of operators that compute, with counts."""
 
     def __init__(self) -> None:
         self.custom_ops: List[str] = []
         self.compute_dtypes: Dict[str, int] = {}
         self.float16_weights = False
+        self.weight_dtypes: Dict[str, int] = {}
 
     @property
     def precision(self) -> str:
@@ -141,5 +142,7 @@ def _subgraph(graph: _Table, codes: List[int], facts: TfliteFacts) -> None:
         if code in _COMPUTE:
             dtype = dtypes[operator.numbers(2)[0]]
             facts.compute_dtypes[dtype] = facts.compute_dtypes.get(dtype, 0) + 1
+            weights = dtypes[operator.numbers(1)[1]]
+            facts.weight_dtypes[weights] = facts.weight_dtypes.get(weights, 0) + 1
         elif code == _DEQUANTIZE and dtypes[operator.numbers(1)[0]] == "float16":
             facts.float16_weights = True

@@ -55,6 +55,8 @@ class LiteRtRunner(Runner):
         self._allocate(interpreter, self._shapes)
         self._interpreters = [interpreter]
         self.effective.update(threads=str(threads), precision=facts.precision)
+        weights = sorted(facts.weight_dtypes.items())  # int8 beside float32: quantised in its weights only
+        self.effective["weights"] = ",".join("{}:{}".format(dtype, count) for dtype, count in weights)
         if facts.precision == "float16":
             self.effective["precision"] = "float32"
             self.fallbacks.append("The file holds float16 weights, but the CPU kernels compute in float32.")

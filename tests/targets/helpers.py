@@ -182,3 +182,33 @@ def reference(x: Array, width: int = 4) -> Array:
     weights = rng.standard_normal((8, width)).astype("float32").astype("float64")
     bias = rng.standard_normal(width).astype("float32").astype("float64")
     return np.asarray(np.maximum(x.astype("float64") @ weights + bias, 0.0))
+
+
+def build_quantised_onnx(path: Path) -> Path:
+    """Write build_onnx's model with its matrix product in 8 bits (QDQ form)."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    weights = np.clip(np.round(rng.standard_normal((8, 4)) / 0.02), -127, 127).astype("int8")
+    consts = [
+        numpy_helper.from_array(weights, "wq"),
+        numpy_helper.from_array(np.asarray(np.float32(0.02)), "ws"),
+        numpy_helper.from_array(np.asarray(np.int8(0)), "wz"),
+        numpy_helper.from_array(np.asarray(np.float32(0.03)), "xs"),
+        numpy_helper.from_array(np.asarray(np.uint8(128)), "xz"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wd"]),
+        helper.make_node("MatMul", ["xd", "wd"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "small8", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])], consts,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path

@@ -1,0 +1,467 @@
+"""Conformance: every registered runner, driven over the worker as the daemon drives it, on real models.
+
+A new runner adds its models to MODELS_OF; a runtime that is not installed is skipped with the reason it gives.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from targets import catalogue, errors
+from targets.errors import RuntimeUnavailable
+from tests.targets.helpers import MODELS, Array, WorkerClient, build_onnx, build_quantised_onnx, reference
+
+TINY = MODELS / "mlperf_tiny"
+
+
+def onnx_model(folder: Path) -> tuple[Path, str]:
+    return build_onnx(folder / "small.onnx"), "onnx"
+
+
+def tflite_model(folder: Path) -> tuple[Path, str]:
+    path = TINY / "kws_ref_model_float32.tflite"
+    if not path.exists():
+        pytest.skip(f"needs the trained models at {MODELS}")
+    return path, "tflite"
+
+
+def ir_model(folder: Path) -> tuple[Path, str]:
+    openvino = pytest.importorskip("openvino")
+    from targets.formats import ir_file
+
+    model = openvino.Core().read_model(str(build_onnx(folder / "small.onnx")))
+    openvino.save_model(model, str(folder / "small.xml"), compress_to_fp16=False)
+    ir_file.pack(str(folder / "small.xml"), str(folder / "small.bin"), str(folder / "packed"))
+    return folder / "packed", "openvino"
+
+
+MODELS_OF = {
+    "onnxruntime": [onnx_model],
+    "openvino": [onnx_model, tflite_model, ir_model],
+    "litert": [tflite_model],
+}
+CASES = [(name, make) for name in sorted(catalogue.BUILT_IN) for make in MODELS_OF[name]]
+
+
+def need(runtime: str) -> None:
+    try:
+        catalogue.runner_class(runtime).version()
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerClient]:
+    with WorkerClient() as client:
+        yield client
+
+
+def inputs_for(spec: dict[str, Any], batch: int = 1, seed: int = 5) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    found = {}
+    for tensor in spec["inputs"]:
+        shape = [batch if at == 0 else size for at, size in enumerate(tensor["shape"])]
+        found[tensor["name"]] = (rng.standard_normal(shape) * 10).astype(tensor["dtype"])
+    return found
+
+
+def test_every_registered_runner_has_models_here() -> None:
+    assert set(MODELS_OF) == set(catalogue.BUILT_IN)
+
+
+@pytest.mark.parametrize(("runtime", "make"), CASES)
+def test_conformance(worker: WorkerClient, tmp_path: Path, runtime: str, make: Any) -> None:
+    need(runtime)
+    path, fmt = make(tmp_path)
+    reply = worker.load(path, runtime, fmt, batch=2)
+    spec, described = reply["spec"], reply["describe"]
+    assert all(size > 0 for tensor in spec["inputs"] for size in tensor["shape"])
+    assert spec["inputs"][0]["shape"][0] == 2
+    assert described["runtime"] == runtime
+    assert described["version"]
+    assert described["requested"] == {"batch": "2"}
+    assert described["effective"]["precision"] == "float32"
+    assert described["effective"]["device"].lower() == "cpu"
+    assert int(described["effective"]["threads"]) >= 1
+    assert described["fallbacks"] == []
+    assert worker.call("describe")["describe"] == described
+    assert reply["memory"]["rss_bytes"] > 0
+    assert reply["optimal_in_flight"] >= 1
+
+    inputs = inputs_for(spec, batch=2)
+    outputs = worker.infer(inputs)
+    assert [(name, array.dtype.name, list(array.shape)) for name, array in outputs.items()] == [
+        (tensor["name"], tensor["dtype"], tensor["shape"]) for tensor in spec["outputs"]
+    ]
+    again = worker.infer(inputs)
+    other = worker.infer(inputs_for(spec, batch=2, seed=6))
+    for name, array in outputs.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert not np.array_equal(other[name], array)  # outputs depend on inputs
+
+    latency, starts, ends = worker.benchmark(duration_ns=30_000_000, min_count=5, inputs=worker.place(inputs))
+    assert latency["requests"] >= 5
+    assert latency["batch"] == 2
+    assert latency["outputs_finite"] is True
+    assert (starts[1:] >= ends[:-1]).all()
+    flying, starts, ends = worker.benchmark(
+        scenario="throughput", in_flight=3, duration_ns=30_000_000, min_count=6
+    )
+    assert flying["in_flight"] == 3
+    assert (ends > starts).all()
+    for name, array in outputs.items():
+        np.testing.assert_array_equal(worker.infer(inputs)[name], array)  # the benchmark left nothing behind
+
+    worker.call("unload")
+    assert worker.error("describe").kind == "NotLoaded"
+    worker.load(path, runtime, fmt)
+    worker.call("close")
+    assert worker.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(("runtime", "make"), CASES)
+def test_wrong_inputs_never_reach_the_runtime(
+    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
+) -> None:
+    need(runtime)
+    path, fmt = make(tmp_path)
+    spec = worker.load(path, runtime, fmt, batch=1)["spec"]
+    good = inputs_for(spec)
+    (name, array) = next(iter(good.items()))
+    for wrong, field in (
+        ({name + "s": array}, "name"),
+        ({name: array.astype("float64")}, "dtype"),
+        ({name: np.concatenate([array, array])}, "shape"),
+        ({name: array[..., :-1].copy()}, "shape"),
+    ):
+        with pytest.raises(errors.InputInvalid) as caught:
+            worker.infer(wrong)
+        assert caught.value.details["field"] == field
+    assert worker.infer(good)
+
+
+@pytest.mark.parametrize(("runtime", "make"), CASES)
+def test_broken_files_are_model_invalid(
+    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
+) -> None:
+    need(runtime)
+    path, fmt = make(tmp_path)
+    whole = path.read_bytes()
+    bad = tmp_path / "bad"
+    for content in (b"", b"hello world " * 40, whole[: len(whole) // 2], whole[:40], bytes(len(whole))):
+        bad.write_bytes(content)
+        error = worker.error(
+            "load", path=str(bad), runtime=runtime, format=fmt, precision=None, batch=None, options={}
+        )
+        assert error.kind == "ModelInvalid", content[:20]
+        assert "\n" not in error.message
+        assert str(bad) in error.message
+    worker.load(path, runtime, fmt)
+
+
+@pytest.mark.parametrize(("runtime", "make"), CASES)
+def test_damage_anywhere_never_ends_as_a_wrong_kind(
+    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
+) -> None:
+    """Bytes turned over in the middle: the load succeeds (weights) or is refused, and the worker goes on."""
+    need(runtime)
+    path, fmt = make(tmp_path)
+    whole = path.read_bytes()
+    bad = tmp_path / "bad"
+    for at in np.linspace(0, len(whole) - 9, 25).astype(int):
+        bad.write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + 8]) + whole[at + 8 :])
+        try:
+            worker.load(bad, runtime, fmt)
+            worker.call("unload")
+        except (errors.ModelInvalid, errors.OptionInvalid, errors.WireClosed) as error:
+            if isinstance(error, errors.WireClosed):
+                pytest.skip(f"{runtime} dies on a damaged file: that is what the worker is for")
+
+
+@pytest.mark.parametrize(("runtime", "make"), CASES)
+def test_options_and_formats(worker: WorkerClient, tmp_path: Path, runtime: str, make: Any) -> None:
+    need(runtime)
+    path, fmt = make(tmp_path)
+    base = {
+        "path": str(path),
+        "runtime": runtime,
+        "format": fmt,
+        "precision": None,
+        "batch": None,
+        "options": {},
+    }
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"options": {"thread": "1"}}, "OptionInvalid", "did you mean 'threads'"),
+        ({"options": {"threads": "many"}}, "OptionInvalid", "whole number"),
+        ({"options": {"scenario": "both"}}, "OptionInvalid", "latency, throughput"),
+        ({"options": {"device": "npu7"}}, "OptionInvalid", "cpu"),
+        ({"options": {"shape.nope": "1"}}, "OptionInvalid", "names no input"),
+        ({"format": "pickle"}, "FormatUnsupported", "It takes"),
+        ({"precision": "int8"}, "PrecisionUnsupported", "quantise"),
+    ]
+    for change, kind, message in cases:
+        error = worker.error("load", **{**base, **change})
+        assert error.kind == kind, change
+        assert message.lower() in error.message.lower()
+    reply = worker.load(path, runtime, fmt, precision="float32", options={"threads": "1", "in_flight": "5"})
+    assert reply["optimal_in_flight"] == 5
+    assert reply["describe"]["effective"]["threads"] == "1"
+    assert reply["describe"]["requested"] == {"precision": "float32", "threads": "1", "in_flight": "5"}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_onnx_values_are_right(worker: WorkerClient, tmp_path: Path, runtime: str) -> None:
+    need(runtime)
+    for batch, fixed in ((1, "N"), (7, "N"), (3, 3)):
+        worker.load(build_onnx(tmp_path / "m", batch=fixed), runtime, "onnx", batch=batch)
+        x = np.random.default_rng(1).standard_normal((batch, 8)).astype("float32")
+        np.testing.assert_allclose(worker.infer({"x": x})["y"], reference(x), rtol=1e-5, atol=1e-5)
+        worker.call("unload")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_batch_the_file_does_not_have_is_refused(
+    worker: WorkerClient, tmp_path: Path, runtime: str
+) -> None:
+    need(runtime)
+    path = build_onnx(tmp_path / "m", batch=2)
+    error = worker.error(
+        "load", path=str(path), runtime=runtime, format="onnx", precision=None, batch=8, options={}
+    )
+    assert error.kind == "OptionInvalid"
+    assert "static shape [2, 8]" in error.message
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_without_a_batch_the_first_dimension_stays_free(
+    worker: WorkerClient, tmp_path: Path, runtime: str
+) -> None:
+    need(runtime)
+    path, fmt = MODELS_OF[runtime][0](tmp_path)
+    spec = worker.load(path, runtime, fmt)["spec"]
+    assert spec["inputs"][0]["shape"][0] == -1
+    one = worker.infer(inputs_for(spec, batch=3))
+    assert {array.shape[0] for array in one.values()} == {3}
+    assert {array.shape[0] for array in worker.infer(inputs_for(spec, batch=1)).values()} == {1}
+    assert worker.benchmark()[0]["batch"] == 1
+
+
+def test_onnxruntime_reports_float16_that_the_cpu_lacks(worker: WorkerClient, tmp_path: Path) -> None:
+    need("onnxruntime")
+    described = worker.load(
+        build_onnx(tmp_path / "m", dtype="float16"), "onnxruntime", "onnx", precision="float16"
+    )["describe"]
+    casts = described["effective"]["precision"] == "float32"
+    assert casts == bool(described["fallbacks"])
+    assert described["effective"]["precision"] in ("float16", "float32")
+    worker.call("unload")
+    error = worker.error(
+        "load", path=str(tmp_path / "m"), runtime="onnxruntime", format="onnx", precision="float32", batch=None,
+        options={},
+    )  # fmt: skip
+    assert error.kind == "PrecisionUnsupported"
+    assert error.details["supported"] == ["float16"]
+
+
+def test_onnxruntime_reports_nodes_that_fell_back_to_the_cpu(worker: WorkerClient, tmp_path: Path) -> None:
+    """The Azure provider is in the stock package and takes no node of this model."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has no second provider")
+    options = {"provider": "AzureExecutionProvider"}
+    described = worker.load(build_onnx(tmp_path / "m"), "onnxruntime", "onnx", options=options)["describe"]
+    assert described["effective"]["provider"] == "CPUExecutionProvider"
+    assert described["effective"]["device"] == "cpu"
+    (fallback,) = described["fallbacks"]
+    assert "nodes run on the CPU" in fallback
+    worker.call("unload")
+    error = worker.error(
+        "load", path=str(tmp_path / "m"), runtime="onnxruntime", format="onnx", precision=None, batch=None,
+        options={"provider": "AzureExecutionProvidr"},
+    )  # fmt: skip
+    assert "did you mean 'AzureExecutionProvider'" in error.message
+
+
+def test_throughput_tuning_changes_what_the_runtime_does(worker: WorkerClient, tmp_path: Path) -> None:
+    need("onnxruntime")
+    path = build_onnx(tmp_path / "m")
+    reply = worker.load(path, "onnxruntime", "onnx", options={"scenario": "throughput"})
+    assert reply["describe"]["effective"]["threads"] == "1"
+    worker.call("unload")
+    need("openvino")
+    reply = worker.load(path, "openvino", "onnx", options={"scenario": "throughput"})
+    assert reply["describe"]["effective"]["hint"] == "throughput"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_quantised_file_is_int8_and_only_that(worker: WorkerClient, tmp_path: Path, runtime: str) -> None:
+    need(runtime)
+    path = build_quantised_onnx(tmp_path / "m")
+    described = worker.load(path, runtime, "onnx", precision="int8", batch=1)["describe"]
+    assert described["effective"]["precision"] == "int8"
+    worker.call("unload")
+    error = worker.error(
+        "load", path=str(path), runtime=runtime, format="onnx", precision="float32", batch=None, options={}
+    )
+    assert error.kind == "PrecisionUnsupported"
+
+
+def openvino_capabilities() -> list[str]:
+    openvino = pytest.importorskip("openvino")
+    return list(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+@pytest.mark.parametrize(("asked", "capability"), [("float16", "FP16"), ("bfloat16", "BF16")])
+def test_openvino_tells_what_it_made_of_a_precision(
+    worker: WorkerClient, tmp_path: Path, asked: str, capability: str
+) -> None:
+    has = openvino_capabilities()
+    described = worker.load(build_onnx(tmp_path / "m"), "openvino", "onnx", precision=asked, batch=1)[
+        "describe"
+    ]
+    got = described["effective"]["precision"]
+    if capability in has:
+        assert got == asked
+        assert described["fallbacks"] == []
+    else:
+        assert got != asked
+        assert described["fallbacks"] == [f"{asked} requested, but OpenVINO executes {got} on this device."]
+
+
+def test_openvino_keeps_the_precision_of_the_file_by_itself(worker: WorkerClient, tmp_path: Path) -> None:
+    """Left alone, OpenVINO turns float32 into bfloat16 on a CPU that has it; asked for nothing, we do not."""
+    need("openvino")
+    effective = worker.load(build_onnx(tmp_path / "m"), "openvino", "onnx")["describe"]["effective"]
+    assert effective["precision"] == "float32"
+
+
+def test_openvino_does_not_choose_the_device_unasked(worker: WorkerClient, tmp_path: Path) -> None:
+    need("openvino")
+    path = build_onnx(tmp_path / "m")
+    base = {"path": str(path), "runtime": "openvino", "format": "onnx", "precision": None, "batch": None}
+    for device in ("AUTO", "auto:CPU", "MULTI:CPU", "HETERO:CPU"):
+        error = worker.error("load", options={"device": device}, **base)
+        assert error.kind == "OptionInvalid"
+        assert "allow_auto=1" in error.message
+    described = worker.call("load", options={"device": "AUTO", "allow_auto": "1"}, **base)["describe"]
+    assert described["effective"]["device"] == "CPU"
+
+
+def test_openvino_takes_and_checks_the_vendors_own_options(worker: WorkerClient, tmp_path: Path) -> None:
+    need("openvino")
+    path = build_onnx(tmp_path / "m")
+    base = {"path": str(path), "runtime": "openvino", "format": "onnx", "precision": None, "batch": None}
+    for options, message in (
+        ({"NUM_STREAM": "2"}, "did you mean 'NUM_STREAMS'"),
+        ({"NUM_STREAMS": "zz"}, "NUM_STREAMS=zz"),
+        ({"NUM_STREAMS": "2", "streams": "2"}, "say the same"),
+        ({"streams": "two"}, "whole number"),
+        ({"hint": "fast"}, "latency, throughput"),
+    ):
+        error = worker.error("load", options=options, **base)
+        assert error.kind == "OptionInvalid", options
+        assert message in error.message
+    described = worker.call("load", options={"streams": "2", "threads": "4096"}, **base)["describe"]
+    assert described["effective"]["streams"] == "2"
+    (fallback,) = described["fallbacks"]
+    assert "threads=4096 requested" in fallback
+
+
+def test_a_cached_file_needs_no_suffix(worker: WorkerClient, tmp_path: Path) -> None:
+    need("openvino")
+    path = build_onnx(tmp_path / ("ab" * 32))
+    assert worker.load(path, "openvino", "onnx")["spec"]["inputs"][0]["name"] == "x"
+
+
+needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason=f"needs the trained models at {MODELS}")
+
+
+@needs_models
+@pytest.mark.parametrize(
+    "name", ["pretrainedResnet_quant", "kws_ref_model", "vww_96_int8", "ad01_int8", "pretrainedResnet"]
+)
+def test_litert_runs_mlperf_tiny(worker: WorkerClient, name: str) -> None:
+    need("litert")
+    reply = worker.load(TINY / f"{name}.tflite", "litert", "tflite", batch=1)
+    quantised = name != "pretrainedResnet"
+    for tensor in reply["spec"]["inputs"] + reply["spec"]["outputs"]:
+        assert tensor["dtype"] == ("int8" if quantised else "float32")
+        assert (tensor["scale"] is not None) == quantised
+        assert (tensor["zero_point"] is not None) == quantised
+    assert reply["describe"]["effective"]["precision"] == ("int8" if quantised else "float32")
+    result, _, _ = worker.benchmark(min_count=10)
+    assert result["requests"] >= 10
+    assert result["outputs_finite"] is (None if quantised else True)
+
+
+@needs_models
+@pytest.mark.parametrize("runtime", ["litert", "openvino"])
+def test_a_model_for_the_edge_tpu_is_refused_without_one(worker: WorkerClient, runtime: str) -> None:
+    need(runtime)
+    path = MODELS / "coral" / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+    for precision in (None, "int8"):
+        error = worker.error(
+            "load",
+            path=str(path),
+            runtime=runtime,
+            format="tflite",
+            precision=precision,
+            batch=None,
+            options={},
+        )
+        assert error.kind == "ModelInvalid"
+        assert "compiled for the Edge TPU" in error.message
+
+
+@needs_models
+def test_litert_refuses_a_delegate_it_cannot_load(worker: WorkerClient) -> None:
+    need("litert")
+    path = str(TINY / "vww_96_int8.tflite")
+    base = {"path": path, "runtime": "litert", "format": "tflite", "precision": None, "batch": None}
+    error = worker.error("load", options={"delegate": "libvx_delegate.so"}, **base)
+    assert error.kind == "RuntimeUnavailable"
+    assert "libvx_delegate.so cannot be used" in error.message
+    assert worker.error("load", options={"delegate_options": "a:b"}, **base).kind == "OptionInvalid"
+    assert (
+        worker.error("load", options={"delegate": "x.so", "delegate_options": "a"}, **base).kind
+        == "OptionInvalid"
+    )
+
+
+@needs_models
+def test_litert_without_xnnpack(worker: WorkerClient) -> None:
+    need("litert")
+    path = TINY / "pretrainedResnet.tflite"
+    fast = worker.load(path, "litert", "tflite", batch=1)
+    inputs = inputs_for(fast["spec"])
+    (with_kernels,) = worker.infer(inputs).values()
+    worker.call("unload")
+    plain = worker.load(path, "litert", "tflite", batch=1, options={"xnnpack": "0"})
+    assert plain["describe"]["effective"]["xnnpack"] == "0"
+    (without,) = worker.infer(inputs).values()
+    np.testing.assert_allclose(with_kernels, without, atol=1e-4)
+
+
+@needs_models
+def test_litert_tells_the_weights_of_a_dynamic_range_model(worker: WorkerClient) -> None:
+    """The file calls itself float32; half of its layers have int8 weights."""
+    need("litert")
+    effective = worker.load(TINY / "kws_ref_model_float32.tflite", "litert", "tflite")["describe"][
+        "effective"
+    ]
+    assert (effective["precision"], effective["weights"]) == ("float32", "float32:5,int8:5")
+
+
+@needs_models
+def test_openvino_tells_when_it_runs_a_quantised_file_in_float(worker: WorkerClient) -> None:
+    """OpenVINO executes most of this uint8 model in float32: found in the executed graph, told, never hidden."""
+    need("openvino")
+    path = MODELS / "coral" / "mobilenet_v2_1.0_224_quant.tflite"
+    described = worker.load(path, "openvino", "tflite", batch=1)["describe"]
+    assert "int8" in described["effective"]["compute_layers"]
+    if described["effective"]["precision"] != "int8":
+        (fallback,) = described["fallbacks"]
+        assert fallback.startswith("The file is int8, but OpenVINO executes")
