@@ -7,6 +7,7 @@ Writers take the lock when they begin (BEGIN IMMEDIATE), so that what they read 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from hostctl.errors import StoreError
 
 BUSY_TIMEOUT_S = 20.0
+BUSY_POLL_S = 0.01
 
 
 def open_database(path: Path, metadata: MetaData, version: int) -> Engine:
@@ -87,8 +89,23 @@ def _sentence(path: str, error: DatabaseError) -> str:
 def _configure(connection: Any, _record: Any) -> None:
     # The driver's own transactions are off: _begin below decides how a transaction starts.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _use_wal(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: Any) -> None:
+    """Switch to the write-ahead log. SQLite never waits for this lock by itself, so two first openers would collide."""
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_s:
+                raise
+            time.sleep(BUSY_POLL_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

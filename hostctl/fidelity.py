@@ -89,6 +89,7 @@ def compare(outputs: Tensors, reference: Tensors, *, precision: str, source: str
         return Fidelity(
             source, None, None, None, None, None, False, False, tolerance, "outputs are not finite"
         )
+    reason = _undecidable(pairs, tolerance, precision)
     rms = _worst(_relative_rms(a, b) for a, b in pairs)
     cosine = _worst((_cosine(a, b) for a, b in pairs), smallest=True)
     return Fidelity(
@@ -99,8 +100,9 @@ def compare(outputs: Tensors, reference: Tensors, *, precision: str, source: str
         cosine=cosine,
         top1_agreement=_worst((_top1(a, b) for a, b in pairs), smallest=True),
         finite=True,
-        within_tolerance=_within(rms, cosine, tolerance),
+        within_tolerance=_within(rms, cosine, tolerance) if reason is None else None,
         tolerance=tolerance,
+        reason=reason,
     )
 
 
@@ -161,6 +163,23 @@ def _check_alike(outputs: Tensors, reference: Tensors) -> None:
             )
 
 
+def _undecidable(
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]], tolerance: Tolerance | None, precision: str
+) -> str | None:
+    """Say why a relative tolerance cannot decide; None where it can."""
+    import numpy as np
+
+    if tolerance is None:
+        return f"there is no tolerance for the precision {precision!r}"
+    if not all(bool(np.isfinite(expected).all()) for _, expected in pairs):
+        return "the reference itself is not finite"
+    if not any(expected.size for _, expected in pairs):
+        return "the outputs are empty"
+    if any(not expected.any() and ours.any() for ours, expected in pairs):
+        return "the reference is all zeros where the board's output is not"
+    return None
+
+
 def _worst(values: Iterable[float | None], *, smallest: bool = False) -> float | None:
     known = [value for value in values if value is not None]
     if not known:
@@ -179,8 +198,9 @@ def _max_rel(ours: NDArray[np.float64], expected: NDArray[np.float64]) -> float 
 
 def _relative_rms(ours: NDArray[np.float64], expected: NDArray[np.float64]) -> float | None:
     power = float((expected**2).mean()) if expected.size else 0.0
-    difference = float(((ours - expected) ** 2).mean())
-    return math.sqrt(difference / power) if power > 0 else None
+    if power == 0:
+        return None
+    return math.sqrt(float(((ours - expected) ** 2).mean()) / power)
 
 
 def _cosine(ours: NDArray[np.float64], expected: NDArray[np.float64]) -> float | None:

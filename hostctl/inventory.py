@@ -7,6 +7,7 @@ refused with the nearest known one.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ METER_KEYS = (
     "driver", "scope", "resource", "port", "broker", "topic", "supply_v", "voltage", "current", "rails",
     "idle_w", "max_w", "url", "path",
 )  # fmt: skip
+# A name, an IPv4 address, or an IPv6 address in brackets.
+HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
+PORT = re.compile(r"[0-9]{1,5}")
+NAME = re.compile(r"[^\s,=]+")
 TERMS = ("tag", "board", "runtime")
 
 
@@ -186,6 +191,8 @@ def _device(name: str, entry: Any, where: str, meters: Mapping[str, MeterConfig]
     place = f"[devices.{name}]"
     entry = _mapping(entry, where, place)
     _known(entry, DEVICE_KEYS, where, place)
+    if not NAME.fullmatch(name):
+        _fail(where, f"the device name '{name}' cannot be selected; use no spaces, commas or equals signs")
     meter = _text(entry, "meter", where, place)
     if meter is not None and meter not in meters:
         _fail(
@@ -197,7 +204,7 @@ def _device(name: str, entry: Any, where: str, meters: Mapping[str, MeterConfig]
         board=_board(entry, where, place),
         tags=_tags(entry, where, place),
         meter=meter,
-        power_switch=entry.get("power_switch"),
+        power_switch=_power_switch(entry, where, place),
         tls=_tls(entry, where, place),
     )
 
@@ -208,8 +215,8 @@ def _address(name: str, entry: Mapping[str, Any], where: str, place: str) -> str
         if name == LOCAL:
             return None
         _fail(where, f'{place} has no address; write address = "host:50051"')
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    host, _, port = address.rpartition(":")
+    if not HOST.fullmatch(host) or not PORT.fullmatch(port) or not 0 < int(port) < 65536:
         _fail(where, f'the address "{address}" of {place} is not host:port')
     return address
 
@@ -232,7 +239,22 @@ def _tags(entry: Mapping[str, Any], where: str, place: str) -> frozenset[str]:
     tags = entry.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag for tag in tags):
         _fail(where, f'the tags of {place} are not a list of texts; write tags = ["gpu"]')
+    for tag in tags:
+        if not NAME.fullmatch(tag):
+            _fail(
+                where, f"the tag '{tag}' of {place} cannot be selected; use no spaces, commas or equals signs"
+            )
     return frozenset(tags)
+
+
+def _power_switch(entry: Mapping[str, Any], where: str, place: str) -> Mapping[str, Any] | None:
+    """Check what every switch has; its driver's own keys are the driver's to check."""
+    if "power_switch" not in entry:
+        return None
+    switch = _mapping(entry["power_switch"], where, f"{place} power_switch")
+    if _text(switch, "driver", where, f"{place} power_switch") is None:
+        _fail(where, f'{place} power_switch has no driver; write power_switch = {{driver = "tasmota", ...}}')
+    return switch
 
 
 def _tls(entry: Mapping[str, Any], where: str, place: str) -> Tls | None:

@@ -1,6 +1,6 @@
 """The numbers of a result, from what was measured. Pure; the names are the contract.
 
-Five numbers are primary: the requests' times, `window_s`, `inferences`, the operations of one inference, and the mean power with and
+Primary are the requests' times, `window_s`, `inferences`, the operations of one inference, and mean power with and
 without idle. Everything else is computed here from them, once, and never rounded, so that a reader who recomputes a printed
 column from the printed others gets the same number.
 """

@@ -180,7 +180,8 @@ class LeaseStore:
             lease = alive.get(lease_id) or _one(connection, lease_id)
             if not lease.alive:
                 raise LeaseLost(_over_sentence(lease))
-            if lease.state is State.QUEUED:
+            # A waiting process must not write ten times a second beside somebody's measurement.
+            if lease.state is State.QUEUED and lease.end_s - now_s < lease.ttl_s * 2 / 3:
                 renewed = update(leases).where(leases.c.id == lease_id).values(end_s=now_s + lease.ttl_s)
                 connection.execute(renewed)
             return lease, busy_sentence(lease, alive.values(), now_s)
@@ -228,7 +229,7 @@ def _settle(connection: Connection, now_s: float) -> dict[str, Lease]:
         values = {
             "state": State.ACTIVE.value,
             "claims": _claims_json([claim]),
-            "fence": _next_fence(connection, claim.device),
+            "fence": _next_fence(connection, claim.device, now_s),
             "start_s": now_s,
             "end_s": now_s + lease.ttl_s,
         }
@@ -237,8 +238,10 @@ def _settle(connection: Connection, now_s: float) -> dict[str, Lease]:
     return alive
 
 
-def _next_fence(connection: Connection, device: str) -> int:
-    first = insert(fences).values(device=device, fence=1)
+def _next_fence(connection: Connection, device: str, now_s: float) -> int:
+    # A device new to this database starts at the seconds since 1970, not at one: boards remember the highest fence they have
+    # seen, and a database that was lost and made anew has to go on above it.
+    first = insert(fences).values(device=device, fence=int(now_s))
     grown = first.on_conflict_do_update(index_elements=["device"], set_={"fence": fences.c.fence + 1})
     return int(connection.execute(grown.returning(fences.c.fence)).scalar_one())
 
