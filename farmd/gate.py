@@ -93,7 +93,7 @@ class FenceStore:
             stored = json.loads(text)
             fence, lease = stored["fence"], stored["lease"]
             sound = stored["version"] == FILE_VERSION and type(fence) is int and 1 <= fence <= HIGHEST_FENCE
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise self._damaged("it is not what was written") from None
         if not sound or not isinstance(lease, str):
             raise self._damaged("its values are impossible")
