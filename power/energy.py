@@ -169,7 +169,7 @@ class _Sum:
 
     def add(self, t_s: Floats, values: Floats, clipped: Flags | None) -> None:
         """Add the intervals between these samples, as far as they lie in the window."""
-        if t_s[-1] <= self._start_s or t_s[0] >= self._end_s:
+        if t_s[-1] < self._start_s or t_s[0] > self._end_s:
             return
         low, high = 0, len(t_s) - 1
         if t_s[0] < self._start_s:

@@ -1,6 +1,7 @@
 """A rail and how it is read. Standard library only: the board's daemon imports this."""
 
 import errno
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -172,14 +173,17 @@ def _read(rail: Rail, channel: Channel | None) -> float | None:
     except OSError as error:
         raise RailUnreadable(_gone(rail, channel, error), rail=rail.name, path=channel.path) from error
     try:
-        return (float(text) + channel.offset) * channel.scale
-    except ValueError as error:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise RailUnreadable(
             f"Rail '{rail.name}' holds no number in {channel.path} but {text.strip()[:40]!r}; "
             "check the sensor's driver with 'dmesg'.",
             rail=rail.name,
             path=channel.path,
-        ) from error
+        )
+    return (number + channel.offset) * channel.scale
 
 
 def _gone(rail: Rail, channel: Channel, error: OSError) -> str:
