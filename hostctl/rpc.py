@@ -116,15 +116,25 @@ def translate(error: grpc.RpcError, device: str, address: str) -> HostctlError:
 
 
 def _nobody(device: str, address: str, text: str) -> str:
-    why = "connection refused" if "refused" in text.lower() else "no connection"
-    if "resolution" in text.lower() or "dns" in text.lower():
-        why = "the name is not known here"
-    elif "handshake" in text.lower() or "certificate" in text.lower() or "ssl" in text.lower():
-        why = "the TLS handshake failed"
+    lower = text.lower()
+    why = "no connection"
+    for words, meaning in _CAUSES:
+        if any(word in lower for word in words):
+            why = meaning
+            break
     return (
         f"Device '{device}' does not answer at {address} ({why}); start farmd there, "
         "or mend the address in farm.toml."
     )
+
+
+_CAUSES = (
+    (("connection refused",), "connection refused"),
+    (("resolv", "lookup", "dns"), "the name is not known here"),
+    (("handshake", "certificate", "ssl"), "the TLS handshake failed"),
+    (("unreachable", "no route"), "the network does not reach it"),
+)
+"""What gRPC's own words mean for a user, the first that fits."""
 
 
 @contextmanager

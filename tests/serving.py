@@ -56,17 +56,18 @@ def start_farmd(
     values = {"listen": "127.0.0.1:0", "state_dir": directory / "state", **config}
     path = write_config(directory / "farmd.toml", values)
     (directory / "address").unlink(missing_ok=True)
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "farmd", "--config", str(path)),
-            *("--address-file", str(directory / "address"), *arguments),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=(directory / "farmd.log").open("w"),
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-    )
+    with (directory / "farmd.log").open("w") as log:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "farmd", "--config", str(path)),
+                *("--address-file", str(directory / "address"), *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+        )
 
 
 def await_address(directory: Path, process: subprocess.Popen[str]) -> str:
