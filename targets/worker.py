@@ -101,14 +101,15 @@ class Worker:
 
     def _cancel(self, request: Dict[str, Any]) -> None:
         target = request.get("target")
+        found = False
         with self._state:
-            running = isinstance(target, int) and target == self._running
-            waiting = isinstance(target, int) and target in self._waiting
-            if waiting:
-                self._dropped.add(int(target))
-            if running:
+            if isinstance(target, int) and target in self._waiting:
+                self._dropped.add(target)
+                found = True
+            elif isinstance(target, int) and target == self._running:
                 self._stop.append(target)
-        self._send({"id": request.get("id"), "ok": True, "cancelled": waiting or running})
+                found = True
+        self._send({"id": request.get("id"), "ok": True, "cancelled": found})
 
     def _serve(self, request: Dict[str, Any]) -> None:
         number: int = request["id"]

@@ -6,14 +6,13 @@ The model file is text: a number to multiply with. y = factor * x, x and y float
 """
 
 # Python 3.6, as in targets/.
-# ruff: noqa: RUF012
+# ruff: noqa: RUF012, UP006, UP035
 
 import ctypes
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable, List
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class FakeRunner(Runner):
         self._after = 0
         self._delay_s = 0.0
         self._calls = 0
-        self._leaked: list[bytearray] = []
+        self._leaked: List[bytearray] = []
 
     @classmethod
     def version(cls) -> str:
