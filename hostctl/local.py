@@ -89,6 +89,7 @@ def _farmd(directory: Path, leash: int) -> Iterator[str]:
         process = subprocess.Popen(
             _command(directory, address_file),
             cwd=directory,
+            env={**os.environ, "TMPDIR": str(directory)},  # what runtimes drop there goes as well
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
