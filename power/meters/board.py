@@ -34,6 +34,8 @@ class RemoteRail(Protocol):
     @property
     def scope(self) -> str: ...
     @property
+    def rate_hz(self) -> float | None: ...
+    @property
     def is_total(self) -> bool: ...
     @property
     def unreadable_reason(self) -> str: ...
@@ -121,7 +123,7 @@ class BoardMeter(Meter):
         if receiver is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
         blocks = receiver.stop()
-        return total([_trace(blocks[rail.name], self._reading, rail.name) for rail in self._rails])
+        return total([_trace(blocks[rail.name], self._reading, rail) for rail in self._rails])
 
     def _abort(self) -> None:
         if self._receiver is not None:
@@ -178,22 +180,25 @@ class _Receiver:
         self._first.set()
 
 
-def _trace(blocks: Sequence[RailBlock], reading: Reading, rail: str) -> Trace:
+def _trace(blocks: Sequence[RailBlock], reading: Reading, rail: RemoteRail) -> Trace:
     if not blocks:
-        raise NoReading(f"The board's rail '{rail}' yielded no reading.")
+        raise NoReading(f"The board's rail '{rail.name}' yielded no reading.")
     time_ns = np.concatenate([np.asarray(block.time_ns, np.int64) for block in blocks])
     values = np.concatenate([np.asarray(block.values, np.float64) for block in blocks])
     known = np.isfinite(values)
     if not known.any():
-        raise NoReading(f"Every reading of the board's rail '{rail}' failed.")
+        raise NoReading(f"Every reading of the board's rail '{rail.name}' failed.")
     t_s = time_ns[known] / 1e9
     interval_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 1.0
     counter = reading == "counter"
+    renewed_s = 1.0 / rail.rate_hz if rail.rate_hz else None
     return Trace(
         t_s,
         power_w=None if counter else values[known],
         energy_j=values[known] if counter else None,
         reading=reading,
         interval_s=interval_s,
+        averaging_s=renewed_s if reading == "average" else None,
+        update_s=renewed_s if counter else None,
         lost=int(np.count_nonzero(~known)),
     )

@@ -64,6 +64,7 @@ class FakeRail:
     driver: str = "hwmon"
     reading: str = "instantaneous"
     scope: str = "module"
+    rate_hz: float | None = None
     is_total: bool = True
     unreadable_reason: str = ""
 
