@@ -1,7 +1,7 @@
 """The columns of a result table: one list for the terminal, for CSV and for the report.
 
-Numbers are rounded here, for people; a value that has an uncertainty is cut where its uncertainty begins (two digits of U, the value
-to the same place: JCGM 100:2008, 7.2.6).
+Numbers are rounded here, for people; a value that has an uncertainty is cut where its uncertainty begins (two digits of
+U, the value to the same place: JCGM 100:2008, 7.2.6).
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ def _is_measured(result: Result) -> bool:
     return meter is None or meter.get("kind") == "measured"
 
 
-def _config(result: Result) -> str:
-    runtime, config = result["runtime"], result["config"]
+def _runtime(result: Result) -> str:
+    runtime = result["runtime"]
     precision = runtime["effective"].get("precision") or runtime["precision"]
     return f"{runtime['name']} {precision}" if precision else str(runtime["name"])
 
 
 COLUMNS: tuple[Column, ...] = (
     Column("model", _path("model", "name"), str, numeric=False),
-    Column("runtime", _config, str, numeric=False),
+    Column("runtime", _runtime, str, numeric=False),
     Column("batch", _path("config", "batch"), str),
     Column("scenario", _path("config", "scenario"), str, numeric=False),
     Column("time ms", _path("inference_time_ms", "median"), significant),
