@@ -104,7 +104,7 @@ def run_command(
     )
     results: list[dict[str, Any]] = []
 
-    def keep(result: dict[str, Any]) -> None:
+    def keep(result: dict[str, Any], _folder: Path | None) -> None:
         results.append(result)
         if as_json:
             print_json(result)

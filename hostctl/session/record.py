@@ -14,7 +14,7 @@ from hostctl.client import BenchmarkRun
 from hostctl.fidelity import Fidelity
 from hostctl.inventory import Device
 from hostctl.session.plan import Configuration, Plan
-from hostctl.session.windows import Span
+from hostctl.session.windows import Span, Windows
 from power.clock import ClockFit, ClockProbe
 from power.meter import Capabilities
 from power.report import EnergyReport
@@ -49,6 +49,7 @@ class Record:
     run: BenchmarkRun | None = None
     own_cpu_ns: int = 0
     trace: Trace | None = None
+    windows: Windows | None = None
     report: EnergyReport | None = None
     fidelity: Fidelity | None = None
     broken: tuple[str, str] | None = None

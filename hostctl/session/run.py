@@ -28,7 +28,7 @@ from hostctl.session.reservation import RUN_TTL_S, Wanted, reserved
 from power.errors import PowerError
 
 Result = dict[str, Any]
-OnResult = Callable[[Result], None]
+OnResult = Callable[[Result, Path | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Request:
 
 
 def run_plan(request: Request, progress: Progress, on_result: OnResult) -> None:
-    """Carry out a plan; `on_result` gets every result once it is kept, invalid ones included.
+    """Carry out a plan; `on_result` gets every result and its folder, invalid ones included.
 
     A configuration that fails on a healthy board is kept as invalid and the next one follows. Raises HostctlError where
     nothing more can be done (board gone, lease lost, nothing free), after keeping what was measured.

@@ -178,7 +178,7 @@ def reduce(record: Record) -> None:
     if record.run is None or record.trace is None or capabilities is None:
         return
     result = record.run.result
-    windows = place(
+    record.windows = windows = place(
         record.clock,
         capabilities.clock,
         result.window_start_ns,
