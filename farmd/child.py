@@ -98,7 +98,8 @@ class Child:
             self._reaped = True
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
+        if process.stdout is None:  # for the type checker: a pipe was asked for
+            return
         rest = b""
         with process.stdout as pipe:
             while data := pipe.read(65536):

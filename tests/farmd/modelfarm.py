@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import grpc
 from farm.v1 import device_service_pb2 as pb
@@ -128,7 +128,7 @@ class Farm:
             file_system=file_system,
         )
         self.stats = stats_pb2.BoardStats(monotonic_ns=1)
-        calls = _Servicer(config, self.supervisor, self.cache, self.read_stats)
+        calls = cast(Any, _Servicer)(config, self.supervisor, self.cache, self.read_stats)
         self.server = grpc.server(ThreadPoolExecutor(16), interceptors=[StatusInterceptor()])
         pb_grpc.add_DeviceServiceServicer_to_server(calls, self.server)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
