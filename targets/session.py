@@ -27,6 +27,7 @@ from targets.wire import PROTOCOL, check_ref, layout
 Request = Dict[str, Any]
 Reply = Dict[str, Any]
 Event = Callable[[Request, Dict[str, Any]], None]
+_MAX_IN_FLIGHT = 1024  # each is a thread
 Kind = Union[Type[Any], Tuple[Type[Any], ...]]
 
 
@@ -134,10 +135,10 @@ class Session:
         runner = self._loaded()
         scenario = _member(request, "scenario", str)
         in_flight = self._in_flight(runner, scenario, _member(request, "in_flight", (int, type(None)), None))
-        warmup = loop.Limits(_member(request, "warmup_ns", int), _member(request, "warmup_count", int))
+        warmup = loop.Limits(_count(request, "warmup_ns"), _count(request, "warmup_count"))
         limits = loop.Limits(
-            _member(request, "duration_ns", int),
-            max(1, _member(request, "min_count", int)),
+            _count(request, "duration_ns"),
+            max(1, _count(request, "min_count")),
             _member(request, "max_duration_ns", (int, type(None)), None),
         )
         times_path = _member(request, "times_path", str)
@@ -207,8 +208,8 @@ class Session:
             if asked not in (None, 1):
                 raise ProtocolError("The latency scenario has one request in flight, not {}.".format(asked))
             return 1
-        if asked is not None and asked < 1:
-            raise ProtocolError("{} requests in flight are impossible; it starts at 1.".format(asked))
+        if asked is not None and not 1 <= asked <= _MAX_IN_FLIGHT:
+            raise ProtocolError("{} requests in flight are not 1 to {}.".format(asked, _MAX_IN_FLIGHT))
         return runner.optimal_in_flight if asked is None else asked
 
     def _views(self, runner: Runner, mapped: mmap.mmap, refs: List[Any]) -> Tensors:
@@ -280,6 +281,14 @@ def _member(request: Request, name: str, kind: Kind, *default: Any) -> Any:
     value = request.get(name)
     if name not in request or not isinstance(value, kind) or isinstance(value, bool):
         raise ProtocolError("The operation '{}' needs '{}'.".format(request.get("op"), name))
+    return value
+
+
+def _count(request: Request, name: str) -> int:
+    """Return a member that is a whole number from 0 up."""
+    value: int = _member(request, name, int)
+    if value < 0:
+        raise ProtocolError("The operation '{}' needs '{}' from 0 up.".format(request.get("op"), name))
     return value
 
 

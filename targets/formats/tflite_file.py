@@ -6,7 +6,7 @@ schema.fbs (Model, SubGraph, Tensor, OperatorCode). Weights are never touched.
 
 import mmap
 import struct
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from targets.errors import ModelInvalid
 
@@ -26,6 +26,9 @@ class TfliteFacts:
         self.compute_dtypes: Dict[str, int] = {}
         self.float16_weights = False
         self.weight_dtypes: Dict[str, int] = {}
+        self.quantisation: Dict[
+            str, Tuple[float, int]
+        ] = {}  # of inputs and outputs: name -> scale, zero point
 
     @property
     def precision(self) -> str:
@@ -99,6 +102,16 @@ class _Table:
     def tables(self, number: int) -> List["_Table"]:
         return [_Table(self._data, at + _int(self._data, "<I", at)) for at in self.vector(number)]
 
+    def table(self, number: int) -> Optional["_Table"]:
+        at = self._field(number)
+        return None if at is None else _Table(self._data, at + _int(self._data, "<I", at))
+
+    def float_at(self, at: int) -> float:
+        return float(struct.unpack_from("<f", self._data, at)[0])
+
+    def int_at(self, at: int) -> int:
+        return _int(self._data, "<q", at)
+
     def numbers(self, number: int) -> List[int]:
         return [_int(self._data, "<i", at) for at in self.vector(number)]
 
@@ -132,7 +145,21 @@ def _model(data: Any) -> TfliteFacts:
         raise ValueError("no subgraph")
     for graph in subgraphs:
         _subgraph(graph, codes, facts)
+    tensors = subgraphs[0].tables(0)
+    for at in subgraphs[0].numbers(1) + subgraphs[0].numbers(2):
+        found = _quantisation(tensors[at])
+        if found is not None:
+            facts.quantisation[tensors[at].text(3)] = found
     return facts
+
+
+def _quantisation(tensor: _Table) -> Optional[Tuple[float, int]]:
+    """Return scale and zero point of a tensor that has one of each."""
+    table = tensor.table(4)
+    scales, zeros = (table.vector(2), table.vector(3)) if table is not None else (range(0), range(0))
+    if table is None or len(scales) != 1 or len(zeros) != 1:
+        return None
+    return table.float_at(scales[0]), table.int_at(zeros[0])
 
 
 def _subgraph(graph: _Table, codes: List[int], facts: TfliteFacts) -> None:

@@ -196,8 +196,11 @@ class OnnxRuntimeRunner(Runner):
         if provider not in self._session.get_providers():
             self.fallbacks.append("{} requested, but it could not be started.".format(provider))
         counts: Dict[str, int] = {}
-        for part in self._session.get_provider_graph_assignment_info() or []:
+        tell = getattr(self._session, "get_provider_graph_assignment_info", None)  # since 1.23
+        for part in (tell() if tell is not None else None) or []:
             counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+        if not counts:
+            return
         self.effective["nodes"] = ",".join("{}:{}".format(ep, n) for ep, n in sorted(counts.items()))
         on_cpu, total = counts.get(_CPU, 0), sum(counts.values())
         if on_cpu:

@@ -85,7 +85,11 @@ class OpenVinoRunner(Runner):
         return sorted(self.options) + self._properties(_core(), self._device(options))
 
     def device_bytes(self) -> Optional[int]:
-        return None
+        """Return what the GPU plugin has allocated; other devices do not tell."""
+        device = self.effective.get("device", "")
+        if not device.startswith("GPU"):
+            return None
+        return sum(int(size) for size in _core().get_property(device, "GPU_MEMORY_STATISTICS").values())
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         core, device = _core(), self._device(options)
@@ -99,10 +103,11 @@ class OpenVinoRunner(Runner):
         self.optimal_in_flight = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._read_back(core, options)
         self._judge_precision(of_file, options.precision)
+        quantisation = tflite_file.read(path).quantisation if options.format == "tflite" else {}
         outputs = unique_names([_port_name(port) for port in self._compiled.outputs])
         return ModelSpec(
-            [_tensor_spec(name, port) for name, port in zip(names, self._compiled.inputs)],
-            [_tensor_spec(name, port) for name, port in zip(outputs, self._compiled.outputs)],
+            [_tensor_spec(name, port, quantisation) for name, port in zip(names, self._compiled.inputs)],
+            [_tensor_spec(name, port, quantisation) for name, port in zip(outputs, self._compiled.outputs)],
         )
 
     def _bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
@@ -317,11 +322,13 @@ def _dims(name: str, port: Any) -> Tuple[int, ...]:
     return tuple(-1 if dim.is_dynamic else int(dim.get_length()) for dim in shape)
 
 
-def _tensor_spec(name: str, port: Any) -> TensorSpec:
+def _tensor_spec(name: str, port: Any, quantisation: Dict[str, Tuple[float, int]]) -> TensorSpec:
+    """OpenVINO keeps a TFLite file's integer inputs and outputs but drops their scales; the file has them."""
     kind = str(port.get_element_type().get_type_name())
     shape = port.partial_shape
     dims = [] if shape.rank.is_dynamic else [-1 if d.is_dynamic else int(d.get_length()) for d in shape]
-    return TensorSpec(name, _DTYPES.get(kind, kind), dims)
+    scale, zero_point = quantisation.get(name, (None, None))
+    return TensorSpec(name, _DTYPES.get(kind, kind), dims, scale, zero_point)
 
 
 def _text(value: Any) -> str:

@@ -398,6 +398,21 @@ def test_litert_runs_mlperf_tiny(worker: WorkerClient, name: str) -> None:
 
 
 @needs_models
+@pytest.mark.parametrize("name", ["mlperf_tiny/pretrainedResnet_quant", "coral/mobilenet_v2_1.0_224_quant"])
+def test_runtimes_agree_on_the_quantisation_of_a_file(worker: WorkerClient, name: str) -> None:
+    """OpenVINO drops the scales of a TFLite file; read from the file they are those LiteRT tells."""
+    need("litert")
+    need("openvino")
+    specs = []
+    for runtime in ("litert", "openvino"):
+        specs.append(worker.load(MODELS / f"{name}.tflite", runtime, "tflite", batch=1)["spec"])
+        worker.call("unload")
+    assert specs[0] == specs[1]
+    assert specs[0]["inputs"][0]["scale"] > 0
+    assert specs[0]["outputs"][0]["zero_point"] is not None
+
+
+@needs_models
 @pytest.mark.parametrize("runtime", ["litert", "openvino"])
 def test_a_model_for_the_edge_tpu_is_refused_without_one(worker: WorkerClient, runtime: str) -> None:
     need(runtime)

@@ -133,8 +133,12 @@ def test_requests_out_of_order_or_malformed(worker: WorkerClient, model: Path) -
     assert worker.error("map", path=str(model), size_bytes=1 << 20).kind == "ProtocolError"
     load(worker, model)
     assert worker.error("infer", inputs=[], output_offset=0).kind == "NotLoaded"  # nothing is mapped
-    for wrong in ({"scenario": "Latency"}, {"in_flight": 2}, {"scenario": "throughput", "in_flight": 0},
-                  {"duration_ns": "1"}, {"seed": True}, {"times_path": "/nonexistent/times"}):  # fmt: skip
+    wrongs: list[dict[str, Any]] = [
+        {"scenario": "Latency"}, {"in_flight": 2}, {"scenario": "throughput", "in_flight": 0},
+        {"scenario": "throughput", "in_flight": 10**6}, {"duration_ns": "1"}, {"duration_ns": -1}, {"seed": True},
+        {"times_path": "/nonexistent/times"},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(errors.ProtocolError):
             worker.benchmark(**wrong)
     assert worker.call("hello")["ok"]
