@@ -85,7 +85,11 @@ class SysfsMeter(Meter):
         samples = [sampler.stop() for sampler in self._samplers]
         interval_s = None if counter else self._period_s
         traces = [trace_of(one, self._reading, interval_s) for one in samples]
-        return replace(total(traces), update_s=self._update_s if counter else None)
+        return replace(
+            total(traces),
+            update_s=self._update_s if counter else None,
+            averaging_s=self._update_s if self._reading == "average" else None,
+        )
 
     def _close(self) -> None:
         self._samplers = []
