@@ -7,7 +7,6 @@ as in util-linux sys-utils/lscpu-arm.c; os-release(5).
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import re
 from pathlib import Path
@@ -63,6 +62,8 @@ ARM_PARTS = {
 @functools.cache
 def version() -> str:
     """Return the version of the installed package, or "unknown" where it runs without being installed."""
+    import importlib.metadata  # slow, and only GetInfo asks
+
     try:
         return importlib.metadata.version("wattfarm")
     except importlib.metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -209,17 +210,34 @@ def _credentials(config: Config) -> grpc.ServerCredentials | None:
 
 
 def _bind(server: grpc.Server, listen: Address, credentials: grpc.ServerCredentials | None) -> Address:
+    _try_bind(listen)
+    where = str(listen)
     try:
-        where = str(listen)
         port = server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise StartRefused(
-            f"farmd cannot listen on {listen}: another process has the port, or the address is not this machine's; "
-            "stop the other process (find it with 'ss -ltnp') or choose another with --listen."
-        )
+    except RuntimeError as error:
+        raise _unbindable(listen, str(error)) from None
     return Address(listen.host, port)
+
+
+def _try_bind(listen: Address) -> None:
+    """Bind for a moment: the kernel says what is wrong, gRPC only that something is."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            trial.listen()
+    except OSError as error:
+        raise _unbindable(listen, error.strerror or str(error)) from None
+
+
+def _unbindable(listen: Address, why: str) -> StartRefused:
+    return StartRefused(
+        f"farmd cannot listen on {listen} ({why}); stop what uses the port (see 'ss -ltnp') or choose another address "
+        "with --listen."
+    )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import grpc
@@ -39,8 +40,6 @@ def _read(name: str, path: Path) -> bytes:
 
 
 def _check_pair(cert: Path, key: Path) -> None:
-    import ssl  # 6 MB that a daemon on loopback does not need
-
     def password() -> str:
         raise StartRefused(
             f"The key {key} is encrypted; give one without a passphrase, readable by farmd alone."
@@ -55,8 +54,6 @@ def _check_pair(cert: Path, key: Path) -> None:
 
 
 def _check_ca(path: Path) -> None:
-    import ssl
-
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
