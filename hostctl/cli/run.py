@@ -115,7 +115,7 @@ def run_command(
     finally:
         if results and not as_json:
             show_results(results)
-    return tell_invalid(results)
+    return tell_invalid(results, as_json)
 
 
 def _plan(given: Mapping[str, Any]) -> Plan:
@@ -150,14 +150,18 @@ def show_results(results: list[dict[str, Any]]) -> None:
     print_rich(result_table(results))
 
 
-def tell_invalid(results: list[dict[str, Any]]) -> int:
-    """Say on stderr why results are invalid; return the exit code."""
+def tell_invalid(results: list[dict[str, Any]], as_json: bool) -> int:
+    """Say on stderr that results are invalid, and why where no table does; return the exit code."""
     from hostctl.validity import INVALIDATING
 
     invalid = [result for result in results if not result["valid"]]
-    for result in invalid:
+    for result in invalid if as_json else ():
         for flag in result["flags"]:
             if flag["code"] in INVALIDATING:
-                where = f"{result['model']['name']}, {result['runtime']['name']}"
-                click.echo(f"hostctl: invalid ({where}): {flag['code']}: {flag['message']}", err=True)
+                click.echo(f"hostctl: invalid ({result['id']}): {flag['code']}: {flag['message']}", err=True)
+    if invalid and not as_json:
+        click.echo(
+            f"hostctl: {len(invalid)} of {len(results)} results are invalid; the lines above say why.",
+            err=True,
+        )
     return 1 if invalid else 0

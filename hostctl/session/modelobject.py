@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hostctl.models.count import count_operations
 from hostctl.models.count.result import CONVENTION
+from hostctl.models.zoo.store import PRODUCER
 from hostctl.session.plan import ModelChoice, Plan
 from hostctl.upload import read_model_file
 
 COUNTED_FORMATS = ("onnx", "tflite")
+
+
+_HEAD_BYTES = 64
+
+
+def has_random_weights(path: Path) -> bool:
+    """Whether a file is one of the zoo's untrained nets: their producer stands in the first bytes of the ONNX file."""
+    with path.open("rb") as file:
+        return PRODUCER.encode() in file.read(_HEAD_BYTES)
 
 
 def model_object(model: ModelChoice, plan: Plan) -> dict[str, Any]:

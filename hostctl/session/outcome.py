@@ -7,6 +7,7 @@ from typing import Any
 
 from hostctl.metrics import Loop, Power, Value, compute
 from hostctl.session.environment import state_facts
+from hostctl.session.modelobject import has_random_weights
 from hostctl.session.observe import background_cpu_fraction, throttle_event_count
 from hostctl.session.outputs import effective_precision
 from hostctl.session.record import Record
@@ -135,6 +136,10 @@ def _flags(record: Record, numbers: dict[str, Any]) -> list[Flag]:
     if record.run is None:
         return found
     found += judge(_observed(record, numbers))
+    if has_random_weights(record.configuration.model.path):
+        found.append(
+            flag("RANDOM_WEIGHTS", "The model's weights are random: its speed is real, its accuracy is not.")
+        )
     known = {each.code for each in found}
     for each in record.report.flags if record.report is not None else ():
         if each.code not in known:
