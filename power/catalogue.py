@@ -25,11 +25,13 @@ class Driver:
         return found
 
 
+RAILS = frozenset({"rails", "accuracy", "interval_s"})
+"""Keys of every meter that is made of rails."""
 DRIVERS: dict[str, Driver] = {
     "board": Driver(
         "power.meters.board",
         "BoardMeter",
-        frozenset({"rails"}),
+        frozenset({"rails", "accuracy"}),
         "the board's own rails, sampled by its daemon",
     ),
     "estimate": Driver(
@@ -38,12 +40,8 @@ DRIVERS: dict[str, Driver] = {
         frozenset({"idle_w", "max_w", "u_w"}),
         "no meter at all: watts estimated from processor time",
     ),
-    "hwmon": Driver(
-        "power.meters.hwmon", "HwmonMeter", frozenset({"rails"}), "this machine's INA and other hwmon sensors"
-    ),
-    "rapl": Driver(
-        "power.meters.rapl", "RaplMeter", frozenset({"rails"}), "this machine's processor energy counters"
-    ),
+    "hwmon": Driver("power.meters.hwmon", "HwmonMeter", RAILS, "this machine's INA and other hwmon sensors"),
+    "rapl": Driver("power.meters.rapl", "RaplMeter", RAILS, "this machine's processor energy counters"),
 }
 
 

@@ -7,13 +7,18 @@ errors, so that the offset cancels in a difference and the gain acts on the diff
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from power.errors import OptionInvalid
+
 COVERAGE = 2.0
 """k of the expanded uncertainty: about 95 %."""
+STATED_KEYS = ("gain", "offset_w", "resolution_w")
+"""What the accuracy of a meter in farm.toml may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,35 @@ class Independent:
     def u_difference_w(self, power_w: float, idle_w: float) -> float:
         """Uncertainty of power − idle."""
         return math.sqrt(2.0) * self.u_w
+
+
+def stated_accuracy(stated: Mapping[str, object], where: str) -> GainOffset:
+    """Make an accuracy of what a user states: {gain = 0.005, offset_w = 0.02, resolution_w = 0.001}, limits of error.
+
+    `where` names the meter in errors. Raises OptionInvalid for a key that is unknown or a value that is no limit.
+    """
+    for key in stated:
+        if key not in STATED_KEYS:
+            near = difflib.get_close_matches(key, STATED_KEYS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(STATED_KEYS)}."
+            raise OptionInvalid(f"The accuracy of the meter '{where}' takes no '{key}'; {hint}")
+    if "gain" not in stated or "offset_w" not in stated:
+        raise OptionInvalid(
+            f"The accuracy of the meter '{where}' needs gain and offset_w; give 0 for what is none."
+        )
+    limits = {key: _stated_limit(value, key, where) for key, value in stated.items()}
+    return GainOffset.from_limits(
+        limits["gain"], limits["offset_w"], resolution_w=limits.get("resolution_w", 0.0), source="farm.toml"
+    )
+
+
+def _stated_limit(value: object, key: str, where: str) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0.0 <= float(str(value)) < math.inf:
+        raise OptionInvalid(
+            f"{key} in the accuracy of the meter '{where}' must be a number from 0 on, not {value!r}."
+        )
+    return float(str(value))
 
 
 def limit(error: float) -> float:

@@ -7,16 +7,17 @@ the board's clock, the one of its timed loop, so no clock has to be aligned.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from power.errors import MeterUnavailable, NoReading
-from power.meter import Accuracy, Capabilities, Meter, shared_reading, widest
+from power.meter import Capabilities, Meter, shared_reading, widest
 from power.rails.totals import total_rails
 from power.trace import Reading, Trace, total
+from power.uncertainty import stated_accuracy
 
 FIRST_READING_S = 10.0
 """A stream that has not delivered by then is given up."""
@@ -62,8 +63,8 @@ class RailStream(Protocol):
 class BoardMeter(Meter):
     """The sum of the rails that make up the board, or of those that are named.
 
-    `list_rails` and `open_stream(names, interval_s)` are calls to the board. `accuracy` comes from the board catalogue, None if
-    nobody states it.
+    `list_rails` and `open_stream(names, interval_s)` are calls to the board. `accuracy` are the limits of error of the sum, as in
+    `stated_accuracy`; None if nobody states them.
     """
 
     driver = "board"
@@ -76,11 +77,12 @@ class BoardMeter(Meter):
         open_stream: Callable[[Sequence[str], float | None], RailStream],
         rails: Sequence[str] = (),
         interval_s: float | None = None,
-        accuracy: Accuracy | None = None,
+        accuracy: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(name)
         self._list_rails, self._open_stream = list_rails, open_stream
-        self._wanted, self._interval_s, self._accuracy = tuple(rails), interval_s, accuracy
+        self._wanted, self._interval_s = tuple(rails), interval_s
+        self._accuracy = None if accuracy is None else stated_accuracy(accuracy, name)
         self._rails: list[RemoteRail] = []
         self._receiver: _Receiver | None = None
 

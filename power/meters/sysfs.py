@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from power.errors import MeterUnavailable
-from power.meter import Accuracy, Capabilities, Meter, shared_reading, widest
+from power.meter import Capabilities, Meter, shared_reading, widest
 from power.rails import Rail, RailReader, discover, total_rails
 from power.sampler import Sampler, trace_of
 from power.trace import Reading, Trace, total
+from power.uncertainty import stated_accuracy
 
 LEAST_INTERVAL_S = 0.01
 """Polling a sensor faster than this would itself be load on the machine that is measured."""
@@ -19,18 +20,25 @@ LEAST_INTERVAL_S = 0.01
 class SysfsMeter(Meter):
     """The sum of the rails that make up the whole, or of those that are named.
 
-    Options: `rails` (names of rails), `interval_s` (time between samples). `root` is where the file system starts, for tests.
+    Options: `rails` (names of rails), `interval_s` (time between samples), `accuracy` (limits of error of the sum, as in
+    `stated_accuracy`; no interface tells them). `root` is where the file system starts, for tests.
     Counters are read at marks and often enough never to miss a wrap; other rails are sampled by a sleeping thread.
     """
 
     rail_drivers: tuple[str, ...] = ()
-    accuracy: Accuracy | None = None
     wrap_guard_s = 60.0
 
     def __init__(
-        self, name: str, *, rails: Sequence[str] = (), interval_s: float | None = None, root: Path = Path("/")
+        self,
+        name: str,
+        *,
+        rails: Sequence[str] = (),
+        interval_s: float | None = None,
+        accuracy: Mapping[str, object] | None = None,
+        root: Path = Path("/"),
     ) -> None:
         super().__init__(name)
+        self._accuracy = None if accuracy is None else stated_accuracy(accuracy, name)
         self._wanted, self._interval_s, self._root = tuple(rails), interval_s, root
         self._rails: list[Rail] = []
         self._samplers: list[Sampler] = []
@@ -45,7 +53,7 @@ class SysfsMeter(Meter):
             scope=widest(rail.scope for rail in self._rails),
             rate_hz=None if reading == "counter" else 1.0 / self._period_s,
             resolution_w=sum(resolutions) if len(resolutions) == len(self._rails) and resolutions else None,
-            accuracy=self.accuracy,
+            accuracy=self._accuracy,
         )
 
     def _open(self) -> None:

@@ -79,6 +79,16 @@ def test_outside_of_the_probes_the_bound_grows() -> None:
     assert found.bound_at_ns(found.reference_ns + 1_000_000_000) == pytest.approx(100 + 1e6)
 
 
+@given(st.integers(0, 2**32), st.integers(0, 60_000_000_000), st.floats(-400e-6, 400e-6))
+def test_probes_of_one_moment_hold_for_later(seed: int, later_ns: int, skew: float) -> None:
+    """Jitter over a fifth of a second looks like a drift that no clock has; it must not be believed."""
+    clocks, rng = Clocks(HOUR_NS, skew), random.Random(seed)
+    found = fit(list(clocks.around(0, rng, 5_000_000))[:16])
+    board_ns = clocks.board_ns(400_000_000 + later_ns)
+    error_ns = abs(found.to_host_s(board_ns) * 1e9 - (400_000_000 + later_ns))
+    assert error_ns <= found.bound_at_ns(board_ns) + 2
+
+
 def test_the_shortest_delay_is_taken() -> None:
     clocks = Clocks(1_000, 0.0)
     slow = clocks.probe(0, 9_000_000, 0, 1_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import time
@@ -27,7 +28,7 @@ from power.meters.hwmon import HwmonMeter
 from power.meters.rapl import RaplMeter
 from power.rails.model import RailSample
 from power.sampler import Sampler, trace_of
-from power.uncertainty import Between
+from power.uncertainty import Between, GainOffset
 
 
 def put(file: Path, text: str) -> None:
@@ -338,6 +339,40 @@ def test_the_estimate_is_the_linear_model_and_says_what_it_is() -> None:
     assert capabilities.kind == "estimated"
     assert capabilities.rate_hz is None
     assert capabilities.accuracy == Between(2.0, 6.0)
+
+
+@pytest.mark.parametrize("name", ["rapl", "hwmon"])
+def test_an_accuracy_that_the_user_states(name: str, tmp_path: Path) -> None:
+    make(name, tmp_path)
+    stated = {"gain": 0.01, "offset_w": 0.05}
+    meter = DRIVERS[name].load()("m", root=tmp_path, accuracy=stated)  # type: ignore[call-arg]
+    with meter:
+        assert meter.capabilities.accuracy == GainOffset.from_limits(0.01, 0.05, source="farm.toml")
+
+
+def test_nobody_states_the_accuracy_of_rails(tmp_path: Path) -> None:
+    with make("rapl", tmp_path) as meter:
+        assert meter.capabilities.accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"gian": 0.01, "offset_w": 0.05}, "did you mean 'gain'"),
+        ({"gain": 0.01}, "needs gain and offset_w"),
+        ({"gain": -0.01, "offset_w": 0.0}, "from 0 on"),
+        ({"gain": "1 %", "offset_w": 0.0}, "from 0 on"),
+        ({"gain": math.inf, "offset_w": 0.0}, "from 0 on"),
+    ],
+)
+def test_what_is_no_accuracy(stated: dict[str, object], words: str) -> None:
+    with pytest.raises(OptionInvalid, match=words):
+        RaplMeter("m", accuracy=stated)
+
+
+def test_every_option_of_the_catalogue_is_one_of_the_class() -> None:
+    for entry in DRIVERS.values():
+        assert entry.options <= set(inspect.signature(entry.load().__init__).parameters)
 
 
 def test_a_board_that_tells_no_processor_time() -> None:

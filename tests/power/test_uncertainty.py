@@ -23,7 +23,7 @@ from power.uncertainty import (
 
 
 def test_a_power_analyser_on_one_range_and_on_two() -> None:
-    """Yokogawa WT310E, DC, 15 V × 1 A: ±(0.1 % of reading + 0.2 % of range); run 10 W, idle 4 W (IM WT310E-01EN)."""
+    """Yokogawa WT310E, DC, 15 V × 1 A: ±(0.1 % of reading + 0.2 % of range); run 10 W, idle 4 W."""
     meter = GainOffset.from_limits(0.001, 0.002 * 15.0)
     assert meter.u_power_w(10.0) == pytest.approx(0.040 / math.sqrt(3))
     assert meter.u_power_w(4.0) == pytest.approx(0.034 / math.sqrt(3))
