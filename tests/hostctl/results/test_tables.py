@@ -16,8 +16,8 @@ from tests.hostctl.results.results_data import a_result
 ESTIMATED = {"name": "e", "driver": "estimate", "scope": "board", "kind": "estimated"}
 
 
-def printed(*results: dict[str, object]) -> str:
-    console = Console(file=io.StringIO(), width=300)
+def printed(*results: dict[str, object], width: int = 300) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(result_table(results))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -85,6 +85,14 @@ def test_what_is_unknown_is_a_dash_and_never_zero() -> None:
     found = cells(result)
     assert {found["power W"], found["mJ/inf gross"], found["time ms"]} == {"–"}
     assert "≈" not in printed(result)
+
+
+def test_a_narrow_terminal_gets_speed_and_energy_apart_and_loses_nothing() -> None:
+    text = printed(a_result(), width=120)
+    assert text.count("digits") == 2
+    assert max(map(len, text.splitlines())) <= 120
+    for column in COLUMNS:
+        assert column.text(a_result()) in text
 
 
 def test_an_invalid_result_shows_why_and_the_same_reason_once() -> None:
