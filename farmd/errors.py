@@ -59,6 +59,17 @@ class StartRefused(FarmdError):
 
     reason = "START_REFUSED"
 
+    def reworded(self, old: str, new: str) -> FarmdError:
+        """Return the same error in other words: a client knows its model's name, not a path on the board."""
+        return type(self)(
+            self.message.replace(old, new),
+            metadata={key: value.replace(old, new) for key, value in self.metadata.items()},
+            violations=[
+                FieldViolation(field, description.replace(old, new)) for field, description in self.violations
+            ],
+            retry_delay_s=self.retry_delay_s,
+        )
+
 
 class RequestInvalid(FarmdError):
     """A field of the request is wrong. Give `violations`, so that a program finds the field."""

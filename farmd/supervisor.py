@@ -172,9 +172,12 @@ class Supervisor:
                 "batch": plan.batch,
                 "options": dict(plan.options),
             }
-            reply = yield from worker.converse(
-                "load", members, deadline=deadline, cancel=cancel, grace_s=None
-            )
+            try:
+                reply = yield from worker.converse(
+                    "load", members, deadline=deadline, cancel=cancel, grace_s=None
+                )
+            except errors.RequestInvalid as error:
+                raise error.reworded(str(file.path), f"'{plan.name}'") from None
             model_id = f"m{next(self._numbers):06d}-{secrets.token_hex(4)}"
             try:
                 message = loaded_message(model_id, plan, reply)

@@ -75,7 +75,7 @@ def _check_one(where: str, entry: tensor_pb2.TensorSpec, tensor: TensorValue) ->
 
 def _fits(wanted: Sequence[int], sent: Sequence[int]) -> bool:
     return len(wanted) == len(sent) and all(
-        size == limit or (limit < 0 <= size) for limit, size in zip(wanted, sent, strict=True)
+        size >= 0 and (size == limit or limit < 0) for limit, size in zip(wanted, sent, strict=True)
     )
 
 
