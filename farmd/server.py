@@ -29,6 +29,9 @@ CACHE_DIRECTORY = "models"
 DEVICE_SERVICE = device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name
 REFLECTION_PREFIX = "/grpc.reflection."
 STOP_GRACE_S = 1.0
+PING_AFTER_MS = 20_000
+"""A client that was silent for so long is pinged: one that vanished must not hold the board."""
+PING_TIMEOUT_MS = 10_000
 
 
 class DeviceServicer(ModelCalls, BoardCalls, device_service_pb2_grpc.DeviceServiceServicer):
@@ -123,8 +126,12 @@ def options(config: Config) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.so_reuseport", 0),  # gRPC's default would let a second daemon share the port silently
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", PING_AFTER_MS),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+        (
+            "grpc.http2.ping_timeout_ms",
+            PING_TIMEOUT_MS,
+        ),  # the one that counts for a call with traffic; 60 s else
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # what clients may ping us with
     ]
