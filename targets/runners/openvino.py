@@ -97,6 +97,8 @@ class OpenVinoRunner(Runner):
         model = self._read(core, path, options.format)
         of_file = _file_precision(model)
         names = unique_names([_port_name(port) for port in model.inputs])
+        # Before compiling: there an output also takes the names of the operators that were merged into it.
+        outputs = unique_names([_port_name(port) for port in model.outputs])
         self._reshape(model, names, options)
         self._compiled = self._compile(core, model, device, options)
         self._requests = [self._compiled.create_infer_request()]
@@ -104,7 +106,6 @@ class OpenVinoRunner(Runner):
         self._read_back(core, options)
         self._judge_precision(of_file, options.precision)
         quantisation = tflite_file.read(path).quantisation if options.format == "tflite" else {}
-        outputs = unique_names([_port_name(port) for port in self._compiled.outputs])
         return ModelSpec(
             [_tensor_spec(name, port, quantisation) for name, port in zip(names, self._compiled.inputs)],
             [_tensor_spec(name, port, quantisation) for name, port in zip(outputs, self._compiled.outputs)],
