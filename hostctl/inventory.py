@@ -25,6 +25,7 @@ TLS_KEYS = ("ca", "certificate", "key", "server_name")
 METER_KEYS = (
     "driver", "scope", "resource", "port", "broker", "topic", "supply_v", "voltage", "current", "rails",
     "idle_w", "max_w", "url", "path",
+    "accuracy", "interval_s", "u_w",
 )  # fmt: skip
 # A name, an IPv4 address, or an IPv6 address in brackets.
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")

@@ -31,6 +31,7 @@ INVALIDATING = {
     "TOO_SHORT": "the measured window is shorter than the rules ask for",
     "TOO_FEW_INFERENCES": "there are too few requests for statistics",
     "TRACE_GAPS": "the power trace has holes in the window",
+    "TOO_FEW_SAMPLES": "the meter gave too few readings in a window",
     "CLIPPED_SAMPLES": "the meter was over its range",
     "CLOCK_BOUND_TOO_WIDE": "the window's place in the trace is too uncertain",
     "IDLE_DRIFT": "idle power before and after differ too much",
@@ -48,7 +49,9 @@ INFORMING = {
     "ENERGY_ESTIMATED": "watts are estimated from processor time, not measured",
     "ENERGY_SIMULATED": "watts come from a simulated instrument",
     "NO_METER": "no meter was used: energy is null",
-    "ACCURACY_UNKNOWN": "the meter has no accuracy specification: uncertainty covers noise and edges only",
+    "ACCURACY_UNKNOWN": "nobody states the meter's accuracy, so the uncertainty is unknown",
+    "NET_NOT_POSITIVE": "the board drew no more than idle, so GOPS/W net is undefined",
+    "EDGES_BLURRED": "the meter samples so coarsely that the window's edges matter",
     "UNCERTAINTY_WIDE": "the uncertainty of the net energy is larger than half of its value",
     "REFERENCE_UNAVAILABLE": "outputs could not be compared with a reference",
     "OPERATIONS_UNKNOWN": "the model has operators that cannot be counted: GOPS are null",
@@ -200,7 +203,8 @@ def _power(observed: Observed, rules: Rules) -> Iterable[Flag]:
         return
     if not observed.accuracy_known:
         yield flag(
-            "ACCURACY_UNKNOWN", "The meter has no accuracy specification; U holds noise and edges only."
+            "ACCURACY_UNKNOWN",
+            "Nobody states the meter's accuracy, so U is unknown; give it in farm.toml (accuracy).",
         )
     yield from _trace(observed, rules)
 

@@ -60,20 +60,19 @@ def _table(results: Sequence[Result], columns: Sequence[Column]) -> Table:
 
 
 def legend(results: Sequence[Result]) -> list[str]:
-    """Return the lines below a table: what ± and marks mean, then each different flag with how often it stands."""
+    """Return the lines below a table: what ± and marks mean, then each flag once, with how many results have it."""
     lines = ["± is the expanded uncertainty (k = 2); – is unknown."]
     if any((result.get("meter") or {}).get("kind") not in (None, "measured") for result in results):
         lines.append(f"{ESTIMATE_MARK} was estimated or simulated, not measured: not for publication.")
-    for (code, message), count in _counted(results).items():
-        times = f" (×{count})" if count > 1 else ""
-        lines.append(f"{code}{times}: {message}")
+    for code, messages in _by_code(results).items():
+        times = f" (×{len(messages)})" if len(messages) > 1 else ""
+        lines.append(f"{code}{times}: {messages[0]}")
     return lines
 
 
-def _counted(results: Iterable[Result]) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
+def _by_code(results: Iterable[Result]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for result in results:
         for flag in result["flags"]:
-            key = (flag["code"], flag["message"])
-            counts[key] = counts.get(key, 0) + 1
-    return counts
+            found.setdefault(flag["code"], []).append(flag["message"])
+    return found
