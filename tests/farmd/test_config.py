@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from farmd import config
-from farmd.config import Address, Config
+from farmd.config import Address, Config, TlsConfig
 from farmd.errors import ConfigInvalid
 
 
@@ -179,3 +182,16 @@ def test_a_summary_names_the_file_and_every_value(tmp_path: Path) -> None:
     assert "  device = orin-1" in text
     assert "  worker_env = A=1" in text
     assert "  tls = -" in text
+
+
+def test_the_documented_settings_are_the_defaults() -> None:
+    document = (Path(__file__).parents[2] / "docs/farmd.md").read_text()
+    block = document.split("```toml\n")[1].split("```")[0]
+    live = config.from_document(tomllib.loads(block), "docs/farmd.md", Path("/"))
+    assert dataclasses.replace(live, device="", board="", state_dir=Path()) == dataclasses.replace(
+        Config(), device="", board="", state_dir=Path()
+    )
+    uncommented = tomllib.loads(re.sub(r"^# (?=\[|\w+ = )", "", block, flags=re.MULTILINE))
+    keys = {field.name for field in dataclasses.fields(Config)} - {"source"}
+    assert set(uncommented) == keys
+    assert set(uncommented["tls"]) == {field.name for field in dataclasses.fields(TlsConfig)}
