@@ -39,7 +39,7 @@ def print_rich(*what: Any) -> None:
 
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 240
     console = Console(highlight=False, markup=False, emoji=False, width=width)
     for each in what:
         console.print(each)

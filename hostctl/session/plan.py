@@ -175,7 +175,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     import difflib
 
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
     return f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names) or 'none'}."
 
 
