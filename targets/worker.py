@@ -32,10 +32,10 @@ from targets.errors import (
     WorkerFault,
     error_to_json,
 )
-from targets.session import Session
 from targets.wire import recv, send
 
 _LOST = 3  # exit code after the wire was lost
+_UNFIT = 4  # exit code of an interpreter that cannot run a worker
 _GRACE_S = 2.0  # what a running inference gets to end by itself once the daemon is gone
 
 
@@ -53,6 +53,8 @@ class Worker:
         self._stop: List[Any] = []  # filling it ends the running loop
         self._closing = False
         self._lost = False
+        from targets.session import Session  # needs numpy, which main() has looked for
+
         self._session = Session(self._event)
 
     def run(self) -> int:
@@ -181,6 +183,15 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="targets.worker", description="Runs one model for the daemon.")
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socket pair")
     fd = parser.parse_args(arguments).fd
+    try:
+        import numpy  # noqa: F401 - only to say in one sentence that it is missing
+    except ImportError as error:
+        sys.stderr.write(
+            "worker: {} cannot import numpy ({}); install it with '{} -m pip install numpy'.\n".format(
+                sys.executable, error, sys.executable
+            )
+        )
+        return _UNFIT
     faulthandler.enable()  # a native death leaves the Python stack on stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then closes the wire
     os.set_inheritable(fd, False)  # what a runtime starts must not keep the wire open

@@ -91,6 +91,18 @@ def test_a_worker_serves_under(version: str, tmp_path: Path) -> None:
         assert worker.stderr_path.read_text() == ""
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_interpreter_without_numpy_says_so(version: str) -> None:
+    interpreter = find_interpreter(version)
+    if has_numpy(interpreter):
+        pytest.skip(f"{interpreter} has numpy")
+    with WorkerClient(interpreter=interpreter) as worker:
+        assert worker.process.wait(20) == 4
+        (sentence,) = worker.stderr_path.read_text().splitlines()
+        assert "cannot import numpy" in sentence
+        assert "-m pip install numpy" in sentence
+
+
 @pytest.mark.xdist_group("old-pythons")
 def test_the_same_seed_draws_the_same_inputs_under_every_python() -> None:
     """Results name only the seed, so an old numpy on a board must draw what the host's draws."""
