@@ -47,6 +47,17 @@ class FarmdError(Exception):
         self.violations = tuple(violations)
         self.retry_delay_s = retry_delay_s
 
+    def reworded(self, old: str, new: str) -> FarmdError:
+        """Return the same error in other words: a client knows its model's name, not a path on the board."""
+        return type(self)(
+            self.message.replace(old, new),
+            metadata={key: value.replace(old, new) for key, value in self.metadata.items()},
+            violations=[
+                FieldViolation(field, description.replace(old, new)) for field, description in self.violations
+            ],
+            retry_delay_s=self.retry_delay_s,
+        )
+
 
 class ConfigInvalid(FarmdError):
     """A setting is wrong. Told on the terminal, before there is any client."""
@@ -58,17 +69,6 @@ class StartRefused(FarmdError):
     """The daemon cannot start here: port taken, state directory unusable, damaged state, unusable certificate."""
 
     reason = "START_REFUSED"
-
-    def reworded(self, old: str, new: str) -> FarmdError:
-        """Return the same error in other words: a client knows its model's name, not a path on the board."""
-        return type(self)(
-            self.message.replace(old, new),
-            metadata={key: value.replace(old, new) for key, value in self.metadata.items()},
-            violations=[
-                FieldViolation(field, description.replace(old, new)) for field, description in self.violations
-            ],
-            retry_delay_s=self.retry_delay_s,
-        )
 
 
 class RequestInvalid(FarmdError):

@@ -128,7 +128,7 @@ class Farm:
             file_system=file_system,
         )
         self.stats = stats_pb2.BoardStats(monotonic_ns=1)
-        calls = cast(Any, _Servicer)(config, self.supervisor, self.cache, self.read_stats)
+        self.calls = calls = cast(Any, _Servicer)(config, self.supervisor, self.cache, self.read_stats)
         self.server = grpc.server(ThreadPoolExecutor(16), interceptors=[StatusInterceptor()])
         pb_grpc.add_DeviceServiceServicer_to_server(calls, self.server)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
@@ -209,7 +209,7 @@ def benchmark_of(model_id: str, **fields: Any) -> pb.BenchmarkRequest:
         seconds = fields.pop(f"{name}_s", 0.2 if name == "duration" else None)
         if seconds is not None:
             values[name] = {"seconds": int(seconds), "nanos": round(seconds % 1 * 1e9)}
-    return pb.BenchmarkRequest(model_id=model_id, **values, **fields)
+    return pb.BenchmarkRequest(model_id=model_id, **{**values, **fields})
 
 
 @contextmanager
