@@ -121,7 +121,7 @@ class Runner(abc.ABC):
 
     def bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
         """Check inputs, place them in a slot and return the call that runs them once."""
-        check_inputs(self._loaded().inputs, inputs)
+        check_inputs(self.loaded().inputs, inputs)
         return self._guard(InferenceFailed, "did not take these inputs", lambda: self._bind(slot, inputs))
 
     def outputs(self, slot: int, returned: Any) -> Tensors:
@@ -130,7 +130,7 @@ class Runner(abc.ABC):
 
     def open_slots(self, count: int) -> None:
         """Prepare slots 0 to count-1 for requests in flight at the same time."""
-        self._loaded()
+        self.loaded()
         self._guard(OutOfMemory, "could not open {} slots".format(count), lambda: self._open_slots(count))
 
     def submit(self, slot: int, inputs: Tensors) -> None:
@@ -177,7 +177,8 @@ class Runner(abc.ABC):
             self.spec = None
             self._close()
 
-    def _loaded(self) -> ModelSpec:
+    def loaded(self) -> ModelSpec:
+        """Return the spec of the loaded model. NotLoaded if there is none."""
         if self.spec is None:
             raise NotLoaded("{} has no model loaded.".format(self.name))
         return self.spec

@@ -178,9 +178,8 @@ class Session:
 
     def _describe(self, request: Request, stop: List[Any]) -> Reply:
         runner = self._loaded()
-        assert runner.spec is not None
         return {
-            "spec": runner.spec.to_json(),
+            "spec": runner.loaded().to_json(),
             "describe": runner.describe(),
             "optimal_in_flight": runner.optimal_in_flight,
         }
@@ -226,12 +225,11 @@ class Session:
         return inputs
 
     def _benchmark_inputs(self, runner: Runner, request: Request) -> Tensors:
-        assert runner.spec is not None
         refs = _member(request, "inputs", (list, type(None)), None)
         if not refs:
-            return random_inputs(runner.spec.inputs, _member(request, "seed", int, 0))
+            return random_inputs(runner.loaded().inputs, _member(request, "seed", int, 0))
         views = self._views(runner, self._mapped(), refs)
-        check_inputs(runner.spec.inputs, views)
+        check_inputs(runner.loaded().inputs, views)
         return {name: array.copy() for name, array in views.items()}  # the file may change in the window
 
     def _first(self, runner: Runner, inputs: Tensors) -> Optional[bool]:

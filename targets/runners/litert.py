@@ -67,7 +67,7 @@ class LiteRtRunner(Runner):
         self._open_slots(slot + 1)
         interpreter = self._interpreters[slot]
         details = interpreter.get_input_details()
-        arrays = [inputs[spec.name] for spec in self._loaded().inputs]
+        arrays = [inputs[spec.name] for spec in self.loaded().inputs]
         wanted = [array.shape for array in arrays]
         if [tuple(detail["shape"]) for detail in details] != wanted:
             self._allocate(interpreter, wanted)
@@ -80,7 +80,7 @@ class LiteRtRunner(Runner):
     def _outputs(self, slot: int, returned: Any) -> Tensors:
         interpreter = self._interpreters[slot]
         details = interpreter.get_output_details()
-        specs = self._loaded().outputs
+        specs = self.loaded().outputs
         return {spec.name: interpreter.get_tensor(d["index"]) for spec, d in zip(specs, details)}
 
     def _open_slots(self, count: int) -> None:

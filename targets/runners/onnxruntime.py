@@ -83,7 +83,7 @@ class OnnxRuntimeRunner(Runner):
         return partial(self._session.run, self._names, dict(inputs))
 
     def _outputs(self, slot: int, returned: Any) -> Tensors:
-        return {spec.name: array for spec, array in zip(self._loaded().outputs, returned)}
+        return {spec.name: array for spec, array in zip(self.loaded().outputs, returned)}
 
     def _close(self) -> None:
         self._session = None

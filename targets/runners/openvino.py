@@ -116,7 +116,7 @@ class OpenVinoRunner(Runner):
 
         self._open_slots(slot + 1)
         request = self._requests[slot]
-        specs = self._loaded().inputs
+        specs = self.loaded().inputs
         tensors = [openvino.Tensor(inputs[spec.name], shared_memory=True) for spec in specs]
         for at, tensor in enumerate(tensors):
             request.set_input_tensor(at, tensor)
@@ -127,7 +127,7 @@ class OpenVinoRunner(Runner):
 
     def _outputs(self, slot: int, returned: Any) -> Tensors:
         request = self._requests[slot]
-        specs = self._loaded().outputs
+        specs = self.loaded().outputs
         return {spec.name: request.get_output_tensor(at).data.copy() for at, spec in enumerate(specs)}
 
     def _open_slots(self, count: int) -> None:
