@@ -18,13 +18,13 @@ from farm.v1 import device_service_pb2 as pb
 from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from power.clock import ClockProbe
 
 from hostctl.errors import DeviceError, DeviceUnreachable, HostctlError
 from hostctl.inventory import Tls
 from hostctl.rpc import RETRY_DELAYS_S, code_of, open_channel, retrying, translate, translated
 from hostctl.tensors import Array, to_arrays, to_tensors
 from hostctl.upload import LoadProgress, LogLine, Upload, read_model_file
+from power.clock import ClockProbe
 
 CALL_TIMEOUT_S = 10.0
 INFER_TIMEOUT_S = 120.0
