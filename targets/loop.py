@@ -31,9 +31,14 @@ class Limits:
 
 
 class Window:
-    """What a loop measured: start and end of each request in order of their starts (ns), and the CPU time of the process."""
+    """What a loop measured: start and end of each request in order of their starts (ns), and the CPU time of the process.
 
-    def __init__(self, starts_ns: "array[int]", ends_ns: "array[int]", cpu_time_ns: int) -> None:
+    ``start_ns`` is the instant at which all slots were let go, a few microseconds before the first request: the window
+    lasts at least as long as it was asked to.
+    """
+
+    def __init__(self, start_ns: int, starts_ns: "array[int]", ends_ns: "array[int]", cpu_time_ns: int) -> None:
+        self.start_ns = start_ns
         self.starts_ns = starts_ns
         self.ends_ns = ends_ns
         self.cpu_time_ns = cpu_time_ns
@@ -42,11 +47,6 @@ class Window:
     def requests(self) -> int:
         """How many requests completed."""
         return len(self.starts_ns)
-
-    @property
-    def start_ns(self) -> int:
-        """The start of the first request."""
-        return min(self.starts_ns)
 
     @property
     def end_ns(self) -> int:
@@ -99,7 +99,7 @@ def measure(calls: Sequence[Call], limits: Limits, stop: List[Any], expected_ns:
         cpu_ns = process_time_ns() - cpu_ns
         if was_enabled:
             gc.enable()
-    return _merge(tracks, cpu_ns)
+    return _merge(tracks, gate.begin_ns, cpu_ns)
 
 
 class _Gate:
@@ -186,7 +186,7 @@ def _each(slots: int, run: Callable[[int], None], stop: List[Any]) -> None:
         raise errors[0]
 
 
-def _merge(tracks: List[_Track], cpu_ns: int) -> Window:
+def _merge(tracks: List[_Track], start_ns: int, cpu_ns: int) -> Window:
     starts, ends = array("q"), array("q")
     for track in tracks:
         for chunk_starts, chunk_ends, used in track.chunks:
@@ -195,4 +195,4 @@ def _merge(tracks: List[_Track], cpu_ns: int) -> Window:
     if len(tracks) > 1:
         order = sorted(range(len(starts)), key=starts.__getitem__)
         starts, ends = array("q", (starts[i] for i in order)), array("q", (ends[i] for i in order))
-    return Window(starts, ends, cpu_ns)
+    return Window(start_ns, starts, ends, cpu_ns)

@@ -59,12 +59,15 @@ def _numbers(record: Record) -> dict[str, Any]:
         batch=result.batch,
         first_ns=result.first_inference_ns if result.HasField("first_inference_ns") else None,
     )
-    return compute(
+    numbers = compute(
         loop,
         ops_per_inference=record.model["ops_per_inference"]["value"],
         peak_gops=_peak_gops(record),
         power=None if record.report is None else _power(record.report),
     )
+    if numbers["idle_power_w"] is not None and record.report is not None:
+        numbers["idle_power_w"]["model"] = record.report.idle_model
+    return numbers
 
 
 def _peak_gops(record: Record) -> float | None:

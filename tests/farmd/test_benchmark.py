@@ -66,7 +66,8 @@ def test_it_answers_phases_then_samples_then_the_result(served: Farm) -> None:
     assert result.request_count == len(starts) == len(ends) >= 20
     assert all(start < end for start, end in zip(starts, ends, strict=True))
     assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
-    assert (starts[0], ends[-1]) == (result.window_start_ns, result.window_end_ns)
+    assert 0 <= starts[0] - result.window_start_ns < 50_000_000
+    assert ends[-1] == result.window_end_ns
     assert ends[-1] - starts[0] >= 295_000_000
     assert (result.batch, result.in_flight) == (1, 1)
     assert result.first_inference_ns >= 5_000_000

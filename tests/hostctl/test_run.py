@@ -50,6 +50,14 @@ def recompute(result: dict[str, Any]) -> None:
     assert result["inference_time_ms"]["count"] == result["requests"]
 
 
+KEYS = [
+    "schema", "id", "created", "valid", "flags", "device", "board", "model", "runtime", "config", "inferences",
+    "requests", "window_s", "inference_time_ms", "throughput_ips", "achieved_gops", "peak_gops", "performance_ratio",
+    "power_w", "idle_power_w", "energy_per_inference_mj", "gops_per_w", "meter", "memory_mb", "fidelity", "accuracy",
+    "environment",
+]  # fmt: skip
+
+
 def test_four_configurations_agree_with_themselves(farm: Hostctl, model: Path) -> None:
     results = farm.results(
         *("run", "--device", "bench", "--model", str(model), "--runtime", "openvino"),
@@ -59,7 +67,9 @@ def test_four_configurations_agree_with_themselves(farm: Hostctl, model: Path) -
     found = [(result["config"]["batch"], result["config"]["scenario"]) for result in results]
     assert found == [(1, "latency"), (1, "throughput"), (8, "latency"), (8, "throughput")]
     for result in results:
+        assert list(result) == KEYS
         assert result["schema"] == "wattfarm.result/1"
+        assert result["idle_power_w"]["model"] == "linear"
         assert codes(result) <= BOARD_MOODS | {
             "ENERGY_ESTIMATED", "UNCERTAINTY_WIDE", "THROTTLING_UNOBSERVED", "RANDOM_WEIGHTS", "NET_NOT_POSITIVE",
             "EDGES_BLURRED",

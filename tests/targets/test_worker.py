@@ -185,7 +185,8 @@ def test_latency_benchmark(worker: WorkerClient, model: Path) -> None:
     assert 20 <= len(starts) <= 50
     assert (starts[1:] >= ends[:-1]).all()
     assert ((ends - starts) >= 2_000_000).all()
-    assert (reply["window_start_ns"], reply["window_end_ns"]) == (starts[0], ends[-1])
+    assert 0 <= starts[0] - reply["window_start_ns"] < 50_000_000
+    assert reply["window_end_ns"] == ends[-1]
     assert ends[-1] - starts[0] >= 100_000_000
     assert abs(reply["window_end_ns"] - time.monotonic_ns()) < 5_000_000_000
     assert reply["outputs_finite"] is True
