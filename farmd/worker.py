@@ -266,13 +266,14 @@ class Worker:
     def close(self) -> None:
         """End the worker in good order, or kill it if it does not go; needs `turn`. Harmless twice."""
         self.expected_end = True
-        if self.dead is None:
+        how_it_died = self.dead
+        if how_it_died is None:
             with contextlib.suppress(errors.FarmdError):
                 self.request("close", {}, timeout_s=CLOSE_TIMEOUT_S)
                 self.child.exited.wait(CLOSE_TIMEOUT_S)
         self.kill()
         self.child.exited.wait(_END_TIMEOUT_S)
-        self.dead = self.dead or errors.ModelNotFound(f"The model '{self.model}' was unloaded.")
+        self.dead = how_it_died or errors.ModelNotFound(f"The model '{self.model}' was unloaded.")
 
     def _crashed(self, op: str) -> errors.FarmdError:
         if not self.child.exited.wait(_END_TIMEOUT_S):
