@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+LONGEST_END_S = 20.0
+"""After the drain: what still hangs then is left behind. Workers end by themselves, their wire closes with farmd."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -44,7 +46,6 @@ class Ending:
         """Handle SIGTERM and SIGINT."""
         self._signals += 1
         if self._signals > 1:
-            # Workers end by themselves: their wire closes with this process.
             os._exit(128 + number)
         self._requested.set()
 
@@ -130,9 +131,18 @@ def _serve(config: Config, address_file: Path | None, parent: int | None) -> Non
             ending.wait()
             host.notify("STOPPING=1")
         finally:
-            daemon.stop(None if ending.drains else 0.0)
+            drain_s = config.drain_s if ending.drains else 0.0
+            _insist(drain_s + LONGEST_END_S)
+            daemon.stop(drain_s)
             if address_file is not None:
                 address_file.unlink(missing_ok=True)
+
+
+def _insist(limit_s: float) -> None:
+    """End the process even if a thread of some call never comes back: the interpreter would wait for it."""
+    insisting = threading.Timer(limit_s, os._exit, [EXIT_FAILED])
+    insisting.daemon = True
+    insisting.start()
 
 
 def _announce(daemon: Daemon, address_file: Path | None) -> None:

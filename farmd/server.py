@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -17,7 +18,7 @@ from farmd import stats, tls
 from farmd.cache import ModelCache
 from farmd.calls import SERVICE, THREADS, CallInterceptor, CallTable, cut_past_holders, drain
 from farmd.config import Address, Config
-from farmd.errors import StartRefused
+from farmd.errors import StartRefused, TooManyCalls
 from farmd.gate import FenceStore, LeaseGate, Verify, accept_unsigned
 from farmd.services.board import BoardCalls, stamped
 from farmd.services.models import ModelCalls
@@ -28,6 +29,7 @@ FENCE_FILE = "fence.json"
 CACHE_DIRECTORY = "models"
 DEVICE_SERVICE = device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"].full_name
 REFLECTION_PREFIX = "/grpc.reflection."
+MAX_REFLECTIONS = 8
 STOP_GRACE_S = 1.0
 PING_AFTER_MS = 20_000
 """A client that was silent for so long is pinged: one that vanished must not hold the board."""
@@ -66,12 +68,14 @@ class Health(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no
         )
         self._is_healthy = is_healthy
         self._is_draining = False
+        self._told: bool | None = None
         self.refresh()
 
     def refresh(self) -> None:
-        """Tell watchers what holds now."""
-        if not self._is_draining:
-            serving = self._is_healthy()
+        """Tell watchers what holds now, if it is news."""
+        serving = self._is_healthy()
+        if serving != self._told and not self._is_draining:
+            self._told = serving
             status = (
                 health_pb2.HealthCheckResponse.SERVING
                 if serving
@@ -111,9 +115,22 @@ def _reflection_handlers() -> dict[str, Any]:
 
     names = (DEVICE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     servicer = reflection.ReflectionServicer(names)
+    free = threading.Semaphore(MAX_REFLECTIONS)
+
+    def reflect(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        if not free.acquire(blocking=False):
+            raise TooManyCalls(
+                f"The board answers {MAX_REFLECTIONS} reflection streams at once; try again later.",
+                retry_delay_s=1.0,
+            )
+        try:
+            yield from servicer.ServerReflectionInfo(requests, context)
+        finally:
+            free.release()
+
     return {
         f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
-            servicer.ServerReflectionInfo,
+            reflect,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
             response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )

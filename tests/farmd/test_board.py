@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pb2, duration_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from farmd import calls
+from farmd import calls, server
 from farmd.server import DEVICE_SERVICE, Daemon
 from tests.farmd.boards import rapl, write
 from tests.serving import device_service, lease, open_channel, reason_of, serve_inside
@@ -264,6 +264,40 @@ def test_reflection_describes_the_service(daemon: Daemon) -> None:
         described.file_descriptor_response.file_descriptor_proto[0]
     )
     assert file.name == "farm/v1/device_service.proto"
+
+
+def test_reflection_streams_left_open_are_limited(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_REFLECTIONS", 2)
+    done = threading.Event()
+
+    def asking() -> Iterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        done.wait()
+
+    with open_channel(daemon.address) as channel:
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        streams = [reflection.ServerReflectionInfo(asking()) for _ in range(2)]
+        for stream in streams:
+            next(stream)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(reflection.ServerReflectionInfo(asking()))
+        assert reason_of(caught.value) == "TOO_MANY_CALLS"
+        done.set()
+        for stream in streams:
+            assert list(stream) == []
+
+
+def test_a_watcher_of_health_hears_only_news(daemon: Daemon) -> None:
+    with open_channel(daemon.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        for _ in range(3):
+            health.Check(health_pb2.HealthCheckRequest())
+        daemon.supervisor.health_sources.append(lambda: "Something broke; mend it.")
+        health.Check(health_pb2.HealthCheckRequest())
+        assert next(watch).status == NOT_SERVING
+        watch.cancel()
 
 
 def test_an_unknown_call_is_unimplemented(daemon: Daemon) -> None:

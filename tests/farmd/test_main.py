@@ -20,7 +20,7 @@ from farm.v1 import model_pb2
 from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.farmd.modelfarm import DOUBLE, FAKES, RUNNERS, benchmark_of, header_of
+from tests.farmd.modelfarm import DOUBLE, FAKES, RUNNERS, benchmark_of, header_of, x_of
 from tests.serving import (
     ROOT,
     await_address,
@@ -64,9 +64,10 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=cwd, env=env, check=False)
 
 
-def load_fake(service: DeviceServiceStub) -> model_pb2.LoadedModel:
+def load_fake(service: DeviceServiceStub, **options: str) -> model_pb2.LoadedModel:
     """Load the fakes' model."""
-    requests = (pb.LoadModelRequest(header=header_of(DOUBLE)), pb.LoadModelRequest(chunk=DOUBLE))
+    header = header_of(DOUBLE, options=options)
+    requests = (pb.LoadModelRequest(header=header), pb.LoadModelRequest(chunk=DOUBLE))
     return list(service.LoadModel(iter(requests), timeout=60))[-1].model
 
 
@@ -292,6 +293,23 @@ def test_a_drain_is_bounded_during_a_benchmark(tmp_path: Path) -> None:
         assert reason_of(caught.value) == "SHUTTING_DOWN"
         assert process.wait(15) == 0
         assert time.monotonic() - began_s < 10
+        assert wait_gone(worker.pid)
+
+
+def test_a_drain_is_bounded_while_a_runtime_hangs(tmp_path: Path) -> None:
+    with (
+        serve_farmd(tmp_path, drain_s=0.5, infer_timeout_s=600, **FAKE_RUNTIME) as (address, process),
+        device_service(address) as service,
+    ):
+        model = load_fake(service, fault="hang", at="infer")
+        (worker,) = service.Stats(pb.StatsRequest()).stats.workers
+        stuck = service.Infer.future(pb.InferRequest(model_id=model.model_id, inputs=[x_of(*[1.0] * 8)]))
+        time.sleep(0.3)
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert time.monotonic() - began_s < 10
+        assert stuck.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
         assert wait_gone(worker.pid)
 
 
