@@ -313,6 +313,31 @@ def test_a_drain_is_bounded_while_a_runtime_hangs(tmp_path: Path) -> None:
         assert wait_gone(worker.pid)
 
 
+def test_a_call_that_never_comes_back_does_not_keep_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading; from farmd import main, server; main.LONGEST_END_S = 0.5; "
+        "server.Daemon.stop = lambda self, drain_s: threading.Event().wait(); main.main(sys.argv[1:])"
+    )
+    path = write_config(
+        tmp_path / "farmd.toml", {"listen": "127.0.0.1:0", "state_dir": tmp_path / "state", "drain_s": 0}
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "proto")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--config", str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=env,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+    finally:
+        stop_farmd(process)
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with (
         serve_farmd(tmp_path, drain_s=60, **FAKE_RUNTIME) as (address, process),
