@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,13 @@ from power.rails.totals import total_rails
 NONE = "none"
 PLAIN = ("board", "estimate", "hwmon", "rapl")
 """Drivers that work without an entry in farm.toml."""
-_COUNTER_INTERVALS = (0.02, 0.5)
+_COUNTER_INTERVALS_S = (0.02, 0.5)
 _READINGS_PER_WINDOW = 100
+_UNTOLD_INTERVAL_S = 0.1
+"""What farmd takes for a rail whose driver tells no rate."""
+_LAST_READINGS = 3
+_LAST_BATCH_S = 0.5
+"""farmd sends samples some ten times a second; the batch that holds the window's end has to arrive."""
 
 
 @dataclass
@@ -42,6 +47,8 @@ class SessionMeter:
 
     meter: Meter
     feed: Callable[[CpuTimeReading], None] | None = None
+    tail_s: float = 0.0
+    """How long it has to run on after the last window, for its last readings to cover that."""
 
     def edge(self) -> None:
         """An idle window begins or ends."""
@@ -96,8 +103,8 @@ def make_meter(
     if config.driver == "estimate":
         return _estimate(config, device, board)
     if config.driver == "board":
-        return SessionMeter(_board_meter(config, board, window_s))
-    return SessionMeter(_plain(config))
+        return _board_meter(config, board, window_s)
+    return _plain(config)
 
 
 def _automatic(board: Board) -> str:
@@ -107,10 +114,13 @@ def _automatic(board: Board) -> str:
     return "board" if names and readable.issuperset(names) else "estimate"
 
 
-def _plain(config: MeterConfig) -> Meter:
+def _plain(config: MeterConfig) -> SessionMeter:
     entry = driver(config.driver)
     _check_options(config, entry.options)
-    return entry.load()(config.name, **_options(config))
+    meter = entry.load()(config.name, **_options(config))
+    # Whoever samples must go on sampling for a moment; a counter is read when it is stopped.
+    own_s = config.options.get("interval_s") or _UNTOLD_INTERVAL_S
+    return SessionMeter(meter, tail_s=_LAST_READINGS * float(own_s))
 
 
 def _options(config: MeterConfig) -> dict[str, Any]:
@@ -130,14 +140,21 @@ def _estimate(config: MeterConfig, device: Device, board: Board) -> SessionMeter
     entry = DRIVERS["estimate"]
     _check_options(config, entry.options)
     cpu = _CpuReader(board)
-    idle_w, max_w = _watts(config.options, device, cpu.cpu_count)
-    meter = entry.load()(config.name, idle_w=idle_w, max_w=max_w, read_cpu=cpu.read)  # type: ignore[call-arg]
+    idle_w, max_w = _watts(config, device, cpu.cpu_count)
+    meter = entry.load()(  # type: ignore[call-arg]
+        config.name, idle_w=idle_w, max_w=max_w, read_cpu=cpu.read, u_w=_number(config, "u_w")
+    )
     return SessionMeter(meter, cpu.feed)
 
 
-def _watts(options: Mapping[str, Any], device: Device, cpu_count: int) -> tuple[float, float]:
-    if "idle_w" in options and "max_w" in options:
-        return float(options["idle_w"]), float(options["max_w"])
+def _watts(config: MeterConfig, device: Device, cpu_count: int) -> tuple[float, float]:
+    idle_w, max_w = _number(config, "idle_w"), _number(config, "max_w")
+    if idle_w is not None and max_w is not None:
+        return idle_w, max_w
+    if idle_w is not None or max_w is not None:
+        raise UsageError(
+            f"The meter '{config.name}' needs idle_w and max_w together; add the other to farm.toml."
+        )
     from targets.boards import load_board
 
     estimate = load_board(device.board).power_estimate
@@ -147,6 +164,17 @@ def _watts(options: Mapping[str, Any], device: Device, cpu_count: int) -> tuple[
             'meter with driver = "estimate", idle_w and max_w in farm.toml, or measure without power: --meter none.'
         )
     return estimate.watts(cpu_count)
+
+
+def _number(config: MeterConfig, key: str) -> float | None:
+    value = config.options.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(
+            f"{key} of the meter '{config.name}' must be a number of watts, not {value!r}; mend farm.toml."
+        )
+    return float(value)
 
 
 class _CpuReader:
@@ -177,24 +205,28 @@ class _CpuReader:
         return CpuTimeReading(stats.monotonic_ns, stats.cpu_busy_ns, self.cpu_count)
 
 
-def _board_meter(config: MeterConfig, board: Board, window_s: float) -> Meter:
+def _board_meter(config: MeterConfig, board: Board, window_s: float) -> SessionMeter:
     entry = DRIVERS["board"]
     _check_options(config, entry.options)
-    counters = {rail.name for rail in board.rails() if rail.reading == "counter"}
-    least_s, most_s = _COUNTER_INTERVALS
+    rails = board.rails()
+    counters = {rail.name for rail in rails if rail.reading == "counter"}
+    least_s, most_s = _COUNTER_INTERVALS_S
     # A counter loses nothing between two readings, and each costs the measured board time; other rails go their own rate.
     interval_s = min(max(window_s / _READINGS_PER_WINDOW, least_s), most_s) if counters else None
 
     def open_stream(names: Sequence[str], interval_s: float | None) -> _Rails:
         return _Rails(board.power(names, interval_s), counters)
 
-    return entry.load()(  # type: ignore[call-arg]
+    meter = entry.load()(  # type: ignore[call-arg]
         config.name,
-        list_rails=board.rails,
+        list_rails=lambda: rails,
         open_stream=open_stream,
         interval_s=interval_s,
         **_options(config),
     )
+    slowest_s = max((1.0 / rail.rate_hz for rail in rails if rail.rate_hz), default=0.0)
+    own_s = interval_s or max(slowest_s, _UNTOLD_INTERVAL_S)
+    return SessionMeter(meter, tail_s=_LAST_BATCH_S + _LAST_READINGS * own_s)
 
 
 class _Rails:

@@ -13,6 +13,7 @@ from hostctl.session.outputs import effective_precision
 from hostctl.session.record import Record
 from hostctl.validity import INFORMING, INVALIDATING, Flag, Observed, flag, is_valid, judge
 from power.report import EnergyReport
+from power.trace import Trace
 from power.uncertainty import Quantity
 from targets.boards import load_board
 
@@ -122,9 +123,14 @@ def _meter(record: Record) -> dict[str, Any] | None:
         "driver": record.meter_driver,
         "scope": capabilities.scope,
         "kind": capabilities.kind,
-        "sample_rate_hz": capabilities.rate_hz,
+        "sample_rate_hz": capabilities.rate_hz or _seen_rate_hz(trace),
         "calibration": None if trace is None else trace.calibration,
     }
+
+
+def _seen_rate_hz(trace: Trace | None) -> float | None:
+    """Return the rate that a trace was sampled at; None for meters that are read at the edges only."""
+    return None if trace is None or trace.interval_s is None else 1.0 / trace.interval_s
 
 
 def _memory_mb(record: Record) -> float | None:

@@ -25,10 +25,6 @@ CLOCK_PROBES = 16
 LONGEST_SETTLE_S = 1.0
 SETTLE_FRACTION = 0.2
 """Of an idle window's length, spent before it for caches and clocks to come to rest."""
-LAST_READINGS = 3.0
-"""A meter that samples runs on for this many readings after the last window."""
-LAST_BLOCK_S = 0.6
-"""The board sends samples in blocks; the one that holds the window's end has to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +77,8 @@ def metering(record: Record, bench: Bench) -> Iterator[SessionMeter | None]:
             with contextlib.suppress(Exception):
                 record.trace = meter.meter.stop()
             raise
-        bench.reservation.sleep(_last_wait_s(record))
+        bench.reservation.sleep(meter.tail_s)
         record.trace = meter.meter.stop()
-
-
-def _last_wait_s(record: Record) -> float:
-    if record.capabilities is None or record.capabilities.rate_hz is None:
-        return 0.0
-    block_s = LAST_BLOCK_S if record.capabilities.clock == "board" else 0.0
-    return block_s + LAST_READINGS / record.capabilities.rate_hz
 
 
 def idle(record: Record, bench: Bench, meter: SessionMeter | None, when: str) -> Span | None:
