@@ -20,7 +20,7 @@ from farm.v1 import model_pb2
 from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.farmd.modelfarm import DOUBLE, FAKES, RUNNERS, benchmark_of, header_of, x_of
+from tests.farmd.modelfarm import DOUBLE, FAKES, RUNNERS, benchmark_of, header_of, until, x_of
 from tests.serving import (
     ROOT,
     await_address,
@@ -260,9 +260,9 @@ def test_a_drain_lets_running_calls_end(tmp_path: Path) -> None:
         answers = service.Benchmark(benchmark_of(model.model_id, duration_s=2), timeout=60)
         next(answers)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        status = health.Check(health_pb2.HealthCheckRequest()).status
-        assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+        draining = health_pb2.HealthCheckResponse.NOT_SERVING
+        assert until(lambda: health.Check(health_pb2.HealthCheckRequest()).status == draining)
+        time.sleep(0.2)  # health says it first, so that nobody comes who would be refused
         with pytest.raises(grpc.RpcError) as caught:
             service.Stats(pb.StatsRequest())
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
