@@ -34,10 +34,12 @@ class Tolerance:
 
 
 # Rounding to 24, 11 and 8 significant bits gives a relative error of 6e-8, 5e-4 and 4e-3 a value; through the depth of an
-# image classifier these grow by one to two orders of magnitude. Eight-bit integer kernels differ by whole steps.
+# image classifier these grow by one to two orders of magnitude, and by more through an ill-conditioned net: MLPerf Tiny's
+# float32 keyword spotter gives a relative RMS of 1.4e-2 between LiteRT's own two sets of float32 kernels. A wrong
+# activation or layout is far beyond all of these. Eight-bit integer kernels differ by whole steps.
 TOLERANCES = {
-    "float32": Tolerance(relative_rms=1e-3, cosine=0.9999),
-    "float16": Tolerance(relative_rms=3e-2, cosine=0.999),
+    "float32": Tolerance(relative_rms=2e-2, cosine=0.9995),
+    "float16": Tolerance(relative_rms=5e-2, cosine=0.998),
     "bfloat16": Tolerance(relative_rms=1e-1, cosine=0.99),
     "int8": Tolerance(relative_rms=3e-1, cosine=0.95),
 }
