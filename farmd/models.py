@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from farm.v1 import model_pb2, tensor_pb2
 
 from farmd import errors
 from farmd.cache import CachedModel
+from farmd.tensors import TensorValue, check_inputs, rules_of
 from farmd.waiting import Cancel
 from farmd.worker import Worker
 
@@ -40,10 +41,13 @@ class Model:
     worker: Worker
     file: CachedModel
 
-    @property
-    def spec(self) -> model_pb2.ModelSpec:
-        """Its inputs and outputs."""
-        return self.message.spec
+    def __post_init__(self) -> None:
+        self.name = self.message.name
+        self._rules = rules_of(self.message.spec)
+
+    def check_inputs(self, inputs: Sequence[TensorValue]) -> None:
+        """Raise InputInvalid, naming each input that does not fit the model."""
+        check_inputs(self._rules, inputs, self.name)
 
     @contextmanager
     def turn(self, cancel: Cancel, timeout_s: float) -> Iterator[Worker]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from farmd import errors
+from farmd import errors, lean
 
 DOMAIN = "wattfarm"
 
@@ -153,7 +153,13 @@ def _streaming(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, grpc.Serv
 
 
 class StatusInterceptor(grpc.ServerInterceptor):
-    """Turns exceptions of handlers into rich statuses, for every service of the server."""
+    """Turns exceptions of handlers into rich statuses, for every service of the server.
+
+    It rebuilds every handler, so it also puts in the parsers of those methods that do not want protobuf's.
+    """
+
+    def __init__(self, deserializers: Mapping[str, Callable[[bytes], Any]] = lean.DESERIALIZERS) -> None:
+        self._deserializers = deserializers
 
     def intercept_service(
         self,
@@ -164,7 +170,8 @@ class StatusInterceptor(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        codec = (handler.request_deserializer, handler.response_serializer)
+        parse = self._deserializers.get(handler_call_details.method, handler.request_deserializer)
+        codec = (parse, handler.response_serializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary), *codec)
         if handler.unary_stream:

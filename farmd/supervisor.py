@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 from farm.v1 import board_pb2
@@ -200,11 +200,11 @@ class Supervisor:
     def unload(self, model_id: str, cancel: Cancel) -> None:
         """End a model once its running request is done. ModelNotFound, BoardBusy, CallCancelled."""
         model = self.get(model_id)
-        with self.activity.load(model.message.name), model.turn(cancel, self._config.infer_timeout_s):
+        with self.activity.load(model.name), model.turn(cancel, self._config.infer_timeout_s):
             with self._lock:
                 if self._models.pop(model_id, None) is None:
                     raise self._graveyard.not_found(model_id)
-            self._graveyard.bury(model_id, f"'{model.message.name}' was unloaded.")
+            self._graveyard.bury(model_id, f"'{model.name}' was unloaded.")
             model.worker.close()
         model.file.release()
         log.info("Unloaded %s.", model_id)
@@ -226,7 +226,7 @@ class Supervisor:
     # Working.
 
     def infer(
-        self, model: Model, inputs: list[tensors.TensorValue], cancel: Cancel
+        self, model: Model, inputs: Sequence[tensors.TensorValue], cancel: Cancel
     ) -> tuple[InferOutcome, int]:
         """Run one checked inference; returns its outcome and when the worker took it (monotonic ns)."""
         timeout_s = self._config.infer_timeout_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from farm.v1 import model_pb2, tensor_pb2
@@ -19,7 +19,20 @@ class TensorValue(NamedTuple):
     name: str
     dtype: str
     shape: list[int]
-    data: bytes
+    data: bytes | memoryview
+
+
+class InputRule(NamedTuple):
+    """What one input takes; -1 is a dimension of any size."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+
+
+def rules_of(spec: model_pb2.ModelSpec) -> dict[str, InputRule]:
+    """Return the rules of a model's inputs by name: looking into a message for each inference would be slow."""
+    return {entry.name: InputRule(entry.name, entry.dtype, list(entry.shape)) for entry in spec.inputs}
 
 
 def values(tensors: Iterable[tensor_pb2.Tensor]) -> list[TensorValue]:
@@ -27,16 +40,15 @@ def values(tensors: Iterable[tensor_pb2.Tensor]) -> list[TensorValue]:
     return [TensorValue(t.name, t.dtype, list(t.shape), t.data) for t in tensors]
 
 
-def check_inputs(spec: model_pb2.ModelSpec, tensors: Sequence[TensorValue], model: str) -> None:
+def check_inputs(rules: Mapping[str, InputRule], tensors: Sequence[TensorValue], model: str) -> None:
     """Raise InputInvalid with one violation for each input that is missing, unknown, doubled or not as specified."""
-    wanted = {entry.name: entry for entry in spec.inputs}
     violations: list[FieldViolation] = []
     seen: set[str] = set()
     for index, tensor in enumerate(tensors):
         where = f"inputs[{index}]"
-        entry = wanted.get(tensor.name)
+        entry = rules.get(tensor.name)
         if entry is None:
-            violations.append(FieldViolation(f"{where}.name", _unknown(tensor.name, list(wanted))))
+            violations.append(FieldViolation(f"{where}.name", _unknown(tensor.name, list(rules))))
         elif tensor.name in seen:
             violations.append(FieldViolation(f"{where}.name", f"The input '{tensor.name}' is given twice."))
         else:
@@ -44,7 +56,7 @@ def check_inputs(spec: model_pb2.ModelSpec, tensors: Sequence[TensorValue], mode
         seen.add(tensor.name)
     violations.extend(
         FieldViolation("inputs", f"The input '{name}' is missing; it takes {_described(entry)}.")
-        for name, entry in wanted.items()
+        for name, entry in rules.items()
         if name not in seen
     )
     if violations:
@@ -56,7 +68,7 @@ def check_inputs(spec: model_pb2.ModelSpec, tensors: Sequence[TensorValue], mode
         )
 
 
-def _check_one(where: str, entry: tensor_pb2.TensorSpec, tensor: TensorValue) -> list[FieldViolation]:
+def _check_one(where: str, entry: InputRule, tensor: TensorValue) -> list[FieldViolation]:
     if tensor.dtype != entry.dtype:
         text = f"The input '{entry.name}' takes {entry.dtype}, but {tensor.dtype or 'no dtype'} was sent."
         return [FieldViolation(f"{where}.dtype", text)]
@@ -74,13 +86,15 @@ def _check_one(where: str, entry: tensor_pb2.TensorSpec, tensor: TensorValue) ->
 
 
 def _fits(wanted: Sequence[int], sent: Sequence[int]) -> bool:
+    if wanted == sent:
+        return -1 not in wanted
     return len(wanted) == len(sent) and all(
         size >= 0 and (size == limit or limit < 0) for limit, size in zip(wanted, sent, strict=True)
     )
 
 
-def _described(entry: tensor_pb2.TensorSpec) -> str:
-    return f"{entry.dtype} of shape {list(entry.shape)}" + (" (-1: any)" if -1 in entry.shape else "")
+def _described(entry: InputRule) -> str:
+    return f"{entry.dtype} of shape {entry.shape}" + (" (-1: any)" if -1 in entry.shape else "")
 
 
 def _unknown(name: str, known: list[str]) -> str:

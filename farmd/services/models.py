@@ -9,7 +9,7 @@ import grpc
 from farm.v1 import device_service_pb2 as pb
 from farm.v1 import stats_pb2
 
-from farmd import benchmark, errors, tensors
+from farmd import benchmark, errors, lean
 from farmd.cache import ModelCache
 from farmd.config import Config
 from farmd.models import Model
@@ -70,10 +70,11 @@ class ModelCalls:
         return pb.ListModelsResponse(models=[model.message for model in rest[:size]], next_page_token=token)
 
     def Infer(  # noqa: N802
-        self, request: pb.InferRequest, context: grpc.ServicerContext
+        self, request: pb.InferRequest | lean.InferCall, context: grpc.ServicerContext
     ) -> pb.InferResponse:
-        """Run one inference."""
-        return self._infer(request, Cancel.of(context))
+        """Run one inference. The server may parse the request with lean.DESERIALIZERS."""
+        call = request if isinstance(request, lean.InferCall) else lean.from_request(request)
+        return self._infer(call, Cancel.of(context))
 
     def InferStream(  # noqa: N802
         self, request_iterator: Iterator[pb.InferStreamRequest], context: grpc.ServicerContext
@@ -81,7 +82,7 @@ class ModelCalls:
         """Run inferences in the order of their arrival; the first that fails ends the stream."""
         cancel = Cancel.of(context)
         for message in request_iterator:
-            yield pb.InferStreamResponse(response=self._infer(message.request, cancel))
+            yield pb.InferStreamResponse(response=self._infer(lean.from_request(message.request), cancel))
 
     def Benchmark(  # noqa: N802
         self, request: pb.BenchmarkRequest, context: grpc.ServicerContext
@@ -91,7 +92,7 @@ class ModelCalls:
         plan = benchmark.checked(request, self._config)
         model = self._supervisor.get(request.model_id)
         if plan.inputs:
-            tensors.check_inputs(model.spec, plan.inputs, model.message.name)
+            model.check_inputs(plan.inputs)
         result, samples = yield from self._measure(model, plan, cancel)
         try:  # from here on the board is free again, however slowly the client reads
             yield pb.BenchmarkResponse(progress=pb.BenchmarkProgress(phase=pb.BenchmarkProgress.PHASE_DONE))
@@ -104,7 +105,7 @@ class ModelCalls:
         patience_s = self._config.infer_timeout_s
         activity = self._supervisor.activity
         with (
-            activity.benchmarking(model.message.name, cancel, patience_s),
+            activity.benchmarking(model.name, cancel, patience_s),
             model.turn(cancel, patience_s) as worker,
         ):
             before = self._read_stats()
@@ -121,13 +122,12 @@ class ModelCalls:
         self._supervisor.succeeded(worker, "benchmark")
         return result, samples
 
-    def _infer(self, request: pb.InferRequest, cancel: Cancel) -> pb.InferResponse:
+    def _infer(self, request: lean.InferCall, cancel: Cancel) -> pb.InferResponse:
         arrived_ns = time.monotonic_ns()
         model = self._supervisor.get(request.model_id)
-        inputs = tensors.values(request.inputs)
-        tensors.check_inputs(model.spec, inputs, model.message.name)
+        model.check_inputs(request.inputs)
         with self._supervisor.activity.inference():
-            outcome, taken_ns = self._supervisor.infer(model, inputs, cancel)
+            outcome, taken_ns = self._supervisor.infer(model, request.inputs, cancel)
         self._check_size(outcome)
         return pb.InferResponse(
             outputs=outcome.outputs,
