@@ -50,6 +50,8 @@ def calculate(
         nothing: dict[str, None] = {"gross": None, "net": None}
         numbers |= dict.fromkeys(("throughput_ips", "achieved_gops", "performance_ratio"))
         numbers |= {"energy_per_inference_mj": nothing, "gops_per_w": dict(nothing)}
+    if numbers["idle_power_w"] is not None:
+        numbers["idle_power_w"]["model"] = "fixed"
     given = None if ops is None else "given"
     return {
         "ops_per_inference": {"value": ops, "convention": "mac2", "source": given},

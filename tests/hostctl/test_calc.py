@@ -113,7 +113,8 @@ def test_the_shapes_are_those_of_a_result() -> None:
         power=Power(Value(56.96, None), Value(14.03, None)),
     )
     result = calculate(**GIVEN)  # type: ignore[arg-type]
-    for name in made.keys() - {"inferences", "requests", "window_s", "inference_time_ms"}:
+    assert result["idle_power_w"] == {"value": 14.03, "u": None, "model": "fixed"}
+    for name in made.keys() - {"inferences", "requests", "window_s", "inference_time_ms", "idle_power_w"}:
         assert result[name] == made[name], name
     assert result["inference_time_ms"].keys() == made["inference_time_ms"].keys()
     assert result["ops_per_inference"] == {"value": 7.78e9, "convention": "mac2", "source": "given"}
