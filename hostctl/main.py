@@ -34,7 +34,7 @@ VERBS = {
     "power": ("live", "Watch a device's power rails."),
     "meter": ("meter", "Instruments: list."),
     "model": ("model", "Models: count operations, build the zoo's."),
-    "results": ("results", "What was measured: list, show, export."),
+    "results": ("results", "What was measured: list, show, export, report."),
     "calc": ("calc", "Apply the formulas to numbers typed in."),
     "doctor": ("doctor", "Tell what on this machine is missing, and the command that mends it."),
     "completion": ("completion", "Print the shell's completion script."),
@@ -84,8 +84,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "see 'hostctl --help'."
-            raise click.UsageError(f"There is no verb '{args[0]}'; {hint}")
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise click.UsageError(f"There is no verb '{args[0]}'{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -105,15 +105,26 @@ def show_command(result: str, as_json: bool) -> None:
 
 @results_command.command("export")
 @click.argument("ids", nargs=-1, metavar="[RESULT]…")
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json"]),
+    default="csv",
+    show_default=True,
+    help="One flat row, or one object, a result.",
+)
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Standard output if not given."
 )
-def export_command(ids: tuple[str, ...], kind: str, output: Path | None) -> None:
-    """Write results as CSV (one flat row each) or JSON (one object a line); all of them if none is named."""
+@json_option
+def export_command(ids: tuple[str, ...], kind: str, output: Path | None, as_json: bool) -> None:
+    """Write results as CSV or JSON, nothing rounded; all of them if none is named.
+
+    --json is short for --format json.
+    """
     from hostctl.results.export import to_csv, to_json_lines
 
-    text = (to_csv if kind == "csv" else to_json_lines)(_chosen(ids))
+    text = (to_json_lines if as_json or kind == "json" else to_csv)(_chosen(ids))
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -123,14 +134,24 @@ def export_command(ids: tuple[str, ...], kind: str, output: Path | None) -> None
 @results_command.command("report")
 @click.argument("ids", nargs=-1, metavar="[RESULT]…")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where to write it.",
 )
-def report_command(ids: tuple[str, ...], output: Path) -> None:
+@json_option
+def report_command(ids: tuple[str, ...], output: Path, as_json: bool) -> None:
     """Write results as one HTML page that needs nothing else; all of them if none is named."""
     from hostctl.results.report import html_report
 
-    output.write_text(html_report(_chosen(ids)), encoding="utf-8")
-    click.echo(str(output))
+    chosen = _chosen(ids)
+    output.write_text(html_report(chosen), encoding="utf-8")
+    if as_json:
+        print_json({"path": str(output), "results": [result["id"] for result in chosen]})
+    else:
+        click.echo(str(output))
 
 
 def _chosen(ids: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -65,6 +65,12 @@ class Hostctl:
         done = self.run(*arguments, "--json", timeout_s=timeout_s)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def leases(self) -> list[dict[str, Any]]:
+        """Return the leases that are alive."""
+        listed = self.run("leases", "--json")
+        assert listed.returncode == 0, listed.stderr
+        return list(json.loads(listed.stdout))
+
     def stored(self) -> list[dict[str, Any]]:
         """Return the results that were kept."""
         listed = self.run("results", "list", "--json")

@@ -172,7 +172,7 @@ def test_a_damaged_model_ends_in_one_sentence(
     assert done.returncode == 1
     assert len(lines_of(done.stderr)) == 1
     assert "damaged.onnx" in done.stderr
-    assert farm.results("leases") == [[]]
+    assert farm.leases() == []
 
 
 def test_a_batch_the_file_does_not_have_is_kept_as_invalid(farm: Hostctl, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_worker_that_dies_or_hangs(farm: Hostctl, model: Path, fault: str, wor
     assert codes(result) == {"FAILED"}
     assert words in result["flags"][0]["message"] or "hung" in result["flags"][0]["message"]
     assert [kept["id"] for kept in farm.stored()] == [result["id"]]
-    assert farm.results("leases") == [[]]
+    assert farm.leases() == []
     (after,) = farm.results(
         "run", "--device", "bench", "--model", str(model), "--runtime", "openvino", *QUICK
     )
@@ -246,7 +246,7 @@ def test_a_device_that_is_held_is_waited_for_or_refused(farm: Hostctl, model: Pa
     first = farm.start(
         *run, "--duration", "3s", "--warmup", "0s", "--idle", "0s", "--meter", "none", "--json"
     )
-    wait_until(lambda: farm.results("leases") != [[]], what="the first run's lease")
+    wait_until(lambda: farm.leases() != [], what="the first run's lease")
     refused = farm.run(*run, "--no-wait", *QUICK)
     assert refused.returncode == 3
     assert f":{first.pid} holds bench" in refused.stderr
@@ -265,10 +265,10 @@ def test_a_reservation_of_ones_own_is_used(farm: Hostctl, model: Path) -> None:
     run = ("run", "--device", "bench", "--model", str(model), "--no-wait", *QUICK)
     (result,) = farm.results(*run)
     assert result["environment"]["lease"]["id"] == lease["id"]
-    (held,) = json.loads(farm.run("leases", "--json").stdout)
+    (held,) = farm.leases()
     assert held["id"] == lease["id"]
     assert farm.run("release", "bench").returncode == 0
-    assert json.loads(farm.run("leases", "--json").stdout) == []
+    assert farm.leases() == []
     over = farm.run(*run, "--lease", lease["id"])
     assert over.returncode == 5
     assert "released" in over.stderr
@@ -292,7 +292,7 @@ def _running(farm: Hostctl, model: Path, *options: str) -> Any:
         *("run", "--device", "bench", "--model", str(model), "--duration", "60s", "--warmup", "0s"),
         *("--idle", "0s", "--json", *options),
     )
-    wait_until(lambda: farm.results("leases") != [[]], what="the lease")
+    wait_until(lambda: farm.leases() != [], what="the lease")
     time.sleep(1.5)
     assert process.poll() is None, process.communicate()
     return process
@@ -308,7 +308,7 @@ def _ended_by_a_signal(farm: Hostctl, process: Any, code: int) -> None:
     assert codes(result) == {"INTERRUPTED"}
     assert not result["valid"]
     assert [kept["id"] for kept in farm.stored()] == [result["id"]]
-    assert farm.results("leases") == [[]]
+    assert farm.leases() == []
 
 
 def test_kill_9_of_hostctl_frees_the_device_by_its_ttl(farm: Hostctl, model: Path) -> None:
@@ -342,12 +342,12 @@ def test_a_board_that_dies_in_mid_run(hostctl: Hostctl, model: Path, tmp_path: P
     assert len(lines_of(errors)) == 1
     (result,) = (json.loads(line) for line in out.splitlines())
     assert codes(result) == {"FAILED"}
-    assert hostctl.results("leases") == [[]]
+    assert hostctl.leases() == []
 
 
 def test_a_lease_taken_away_ends_the_run(farm: Hostctl, model: Path) -> None:
     process = _running(farm, model, "--lease-ttl", "1500ms")
-    (lease,) = json.loads(farm.run("leases", "--json").stdout)
+    (lease,) = farm.leases()
     assert farm.run("release", lease["id"]).returncode == 0
     out, errors = process.communicate(timeout=20)
     assert process.returncode == 5, errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def test_a_meter_set_up_wrongly_is_told(
     done = hostctl.run("run", "--device", "bench", "--model", str(model), "--meter", "mine", "--json", *QUICK)
     assert done.returncode in (1, 2)
     assert any(words in line for line in lines_of(done.stderr))
-    assert json.loads(hostctl.run("leases", "--json").stdout) == []
+    assert hostctl.leases() == []
 
 
 def test_two_boards_that_share_a_meter_take_turns(hostctl: Hostctl, board: str, rails_board: str) -> None:

@@ -1,0 +1,64 @@
+"""Option types: what they take, and what they refuse."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from hostctl.cli.options import BATCHES, DURATION, KEY_VALUE, NUMBER, SHAPE, WORDS
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5), ("10s", 10.0), ("2m", 120.0), ("1h30m", 5400.0), ("1.5s", 1.5), ("0s", 0.0),
+        ("250us", 250e-6), ("2 h", 7200.0),
+    ],
+)  # fmt: skip
+def test_durations(text: str, seconds: float) -> None:
+    assert DURATION.convert(text, None, None) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["10", "", "s", "ten s", "-1s", "1s garbage", "1y", "1e3s", "nan s", "1s1"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no duration"):
+        DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "value"), [("7.78e9", 7.78e9), ("48", 48.0)])
+def test_numbers(text: str, value: float) -> None:
+    assert NUMBER.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "many"])
+def test_no_numbers(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        NUMBER.convert(text, None, None)
+
+
+def test_lists() -> None:
+    assert BATCHES.convert("1,8, 16", None, None) == (1, 8, 16)
+    assert WORDS.convert("latency", None, None) == ("latency",)
+
+
+@pytest.mark.parametrize("text", ["1,,8", "1,1", "0", "-1", "x", ","])
+def test_no_batches(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        BATCHES.convert(text, None, None)
+
+
+def test_pairs() -> None:
+    assert KEY_VALUE.convert("provider=CPU=x", None, None) == ("provider", "CPU=x")
+    assert SHAPE.convert("a=b=1, 3,224", None, None) == ("a=b", "1,3,224")
+
+
+@pytest.mark.parametrize("text", ["plain", "=x"])
+def test_no_pairs(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        KEY_VALUE.convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "x=0,3", "x=1,-1", "=1,2", "x=1,,2", "x=a"])
+def test_no_shapes(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        SHAPE.convert(text, None, None)
