@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -35,19 +34,31 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class Ending:
-    """Why and how the daemon ends: the first signal drains, the second ends at once, a lost parent does not drain."""
+    """Why and how the daemon ends: the first signal drains, the second ends at once, a lost parent does not drain.
+
+    A thread of its own reads the signals from a pipe. Python runs handlers in the main thread only, and the kernel may
+    give a signal to any thread: one that came to another would be noticed when the main thread next wakes, which
+    waits for just that.
+    """
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        self._signals = 0
         self.drains = True
 
-    def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Handle SIGTERM and SIGINT."""
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(128 + number)
-        self._requested.set()
+    def listen(self) -> None:
+        """Take over SIGTERM and SIGINT. Call it once, from the main thread."""
+        received, sent = os.pipe()
+        os.set_blocking(sent, False)
+        signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)  # what matters is the byte in the pipe
+        threading.Thread(target=self._read, args=(received,), name="signals", daemon=True).start()
+
+    def _read(self, received: int) -> None:
+        while number := os.read(received, 1):
+            if self._requested.is_set():
+                os._exit(128 + number[0])
+            self._requested.set()
 
     def on_parent_exit(self) -> None:
         """Nobody is left who could want an answer."""
@@ -118,8 +129,7 @@ def _check(config: Config) -> None:
 
 def _serve(config: Config, address_file: Path | None, parent: int | None) -> None:
     ending = Ending()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ending.on_signal)
+    ending.listen()
     from farmd.server import Daemon
 
     with host.state_directory(config.state_dir):
