@@ -39,7 +39,8 @@ def significant(value: float, digits: int = 4) -> str:
     """Return a number with so many significant digits, never in exponent form between 1e-3 and 1e7."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    magnitude = math.floor(math.log10(abs(value)))
+    # Rounded first, since rounding may reach the next power of ten: 9.9996 is 10.00.
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
     if not -4 < magnitude < 7:
         return f"{value:.{digits - 1}e}"
     return f"{value:.{max(0, digits - 1 - magnitude)}f}"

@@ -10,9 +10,11 @@ The folder is complete and on disk before the row is written: a result that can 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 DATABASE = "results.sqlite"
 LEAST_PREFIX = 4
+ABANDONED_S = 3600.0
 
 metadata = MetaData()
 results = Table(
@@ -77,6 +80,7 @@ class ResultStore:
         """Open or create the store in this directory."""
         self.directory = directory
         self._engine = open_database(directory / DATABASE, metadata, SCHEMA_VERSION)
+        self._sweep()
 
     def close(self) -> None:
         """Let go of the database; twice is harmless."""
@@ -87,7 +91,7 @@ class ResultStore:
 
         All of it is kept or nothing: on a full disk a StoreError says so, and what was there before stays as it was.
         """
-        text = json.dumps(result, allow_nan=False, ensure_ascii=False)
+        text = _json(result)
         folder = self.folder(str(result["id"]))
         partial = folder.with_name(f".partial-{folder.name}")
         try:
@@ -97,9 +101,11 @@ class ResultStore:
             _sync(partial)
             partial.rename(folder)
             _sync(folder.parent)
-        except OSError as error:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise StoreError(_sentence(folder, error)) from None
+            if isinstance(error, OSError):
+                raise StoreError(_sentence(folder, error)) from None
+            raise
         try:
             with writing(self._engine) as connection:
                 connection.execute(results.insert().values(_row(result, text)))
@@ -143,6 +149,13 @@ class ResultStore:
         with reading(self._engine) as connection:
             return [_object(text) for text in connection.execute(query).scalars()]
 
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written; what is younger may still be in the writing."""
+        for partial in (self.directory / "runs").glob(".partial-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(partial)
+
     def folder(self, result_id: str) -> Path:
         """Return where a result's files are."""
         return self.directory / "runs" / result_id
@@ -168,6 +181,15 @@ def _row(result: Mapping[str, Any], text: str) -> dict[str, Any]:
         "valid": result["valid"],
         "json": text,
     }
+
+
+def _json(result: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(result, allow_nan=False, ensure_ascii=False)
+    except ValueError:
+        raise StoreError(
+            f"The result {result['id']} holds a number that is not finite, so it was not kept; please report this."
+        ) from None
 
 
 def _object(text: str) -> dict[str, Any]:

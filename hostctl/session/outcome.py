@@ -25,11 +25,20 @@ _NUMBERS = (
 )  # fmt: skip
 
 
+KEYS = (
+    "schema", "id", "created", "valid", "flags", "device", "board", "model", "runtime", "config", "inferences",
+    "requests", "window_s", "inference_time_ms", "throughput_ips", "achieved_gops", "peak_gops", "performance_ratio",
+    "meter", "power_w", "idle_power_w", "energy_per_inference_mj", "gops_per_w", "memory_mb", "fidelity", "accuracy",
+    "environment",
+)  # fmt: skip
+"""The names of a result in their order: a contract with scripts."""
+
+
 def result_of(record: Record) -> dict[str, Any]:
     """Return the result object of a record, complete or broken off: every key is there, what is unknown is null."""
     numbers = _numbers(record)
     flags = _flags(record, numbers)
-    return {
+    found = {
         "schema": SCHEMA,
         "id": secrets.token_hex(8),
         "created": record.created.isoformat(timespec="milliseconds"),
@@ -47,6 +56,7 @@ def result_of(record: Record) -> dict[str, Any]:
         "accuracy": None,
         "environment": _environment(record),
     }
+    return {name: found[name] for name in KEYS}
 
 
 def _numbers(record: Record) -> dict[str, Any]:

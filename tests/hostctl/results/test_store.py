@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,9 +90,24 @@ def test_a_beginning_of_an_id_is_enough_if_it_is_the_only_one(store: ResultStore
 
 
 def test_not_a_number_is_refused_and_leaves_nothing(store: ResultStore) -> None:
-    with pytest.raises(ValueError, match="Out of range"):
+    with pytest.raises(StoreError, match="not finite"):
         store.save(a_result(throughput_ips=math.nan))
     assert store.list() == []
+
+
+def test_arrays_that_do_not_fit_leave_nothing(store: ResultStore) -> None:
+    with pytest.raises(ValueError, match="length"):
+        store.save(a_result(), Raw(np.array([1, 2], np.int64), np.array([3], np.int64)))
+    assert leftovers(store) == []
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_old(store: ResultStore) -> None:
+    runs = store.directory / "runs"
+    for name, age_s in (("old", 2 * store_module.ABANDONED_S), ("young", 0.0)):
+        (runs / f".partial-{name}").mkdir(parents=True)
+        os.utime(runs / f".partial-{name}", (time.time() - age_s,) * 2)
+    ResultStore(store.directory).close()
+    assert leftovers(store) == [".partial-young"]
 
 
 @pytest.mark.parametrize("step", ["_write", "_write_table", "_sync"])

@@ -53,7 +53,14 @@ def test_what_is_shown_is_the_value_to_a_tenth_of_its_uncertainty(value: float, 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (123456.0, "123456"), (1.23456, "1.235"), (0.00123456, "0.001235"), (1e9, "1.000e+09")],
+    [
+        (0, "0"),
+        (123456.0, "123456"),
+        (1.23456, "1.235"),
+        (0.00123456, "0.001235"),
+        (1e9, "1.000e+09"),
+        (9.9996, "10.00"),
+    ],
 )
 def test_significant_digits(value: float, text: str) -> None:
     assert significant(value) == text
