@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 import numpy as np
@@ -16,12 +15,21 @@ import numpy.typing as npt
 from farm.v1 import board_pb2, model_pb2, stats_pb2
 from farm.v1 import device_service_pb2 as pb
 from farm.v1.device_service_pb2_grpc import DeviceServiceStub
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from hostctl.errors import DeviceError, DeviceUnreachable, HostctlError
+from hostctl.calls import (
+    BenchmarkOptions,
+    BenchmarkRun,
+    InferResult,
+    LeaseTag,
+    PowerStream,
+    benchmark_request,
+    duration,
+    joined,
+)
+from hostctl.errors import DeviceError, ModelFileError
 from hostctl.inventory import Tls
-from hostctl.rpc import RETRY_DELAYS_S, code_of, open_channel, retrying, translate, translated
+from hostctl.rpc import code_of, details_of, open_channel, retrying, translate, translated
 from hostctl.tensors import Array, to_arrays, to_tensors
 from hostctl.upload import LoadProgress, LogLine, Upload, read_model_file
 from power.clock import ClockProbe
@@ -31,57 +39,12 @@ INFER_TIMEOUT_S = 120.0
 LOAD_TIMEOUT_S = 600.0
 UPLOAD_BYTES_PER_S = 1e6
 """Slowest link an upload is given time for."""
+LOAD_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+LONGEST_TOLD_PAUSE_S = 65.0
+"""Longest wait before another load that a board may ask for."""
 BENCHMARK_MARGIN_S = 60.0
-BENCHMARK_MAX_S = 3600.0
 
 R = TypeVar("R", bound=Message)
-
-
-class LeaseTag(Protocol):
-    """What a call shows to the board: the lease and its fence."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def fence(self) -> int | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class InferResult:
-    """One inference: outputs by name; times in ns, None where the board does not tell.
-
-    `start_ns` is on the board's monotonic clock.
-    """
-
-    outputs: dict[str, Array]
-    queue_ns: int | None
-    compute_ns: int | None
-    start_ns: int | None
-    round_trip_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkRun:
-    """A timed loop: start and end of every request (int64 ns, board's monotonic clock), and the board's summary."""
-
-    start_ns: npt.NDArray[np.int64]
-    end_ns: npt.NDArray[np.int64]
-    result: pb.BenchmarkResult
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkOptions:
-    """What a timed loop is asked to do. Durations in s; `in_flight` None is the runtime's optimum."""
-
-    scenario: str
-    duration_s: float
-    warmup_s: float
-    min_requests: int = 1
-    min_warmup: int = 1
-    in_flight: int | None = None
-    seed: int = 0
-    max_duration_s: float = BENCHMARK_MAX_S
 
 
 Phase = Callable[[str], None]
@@ -90,11 +53,6 @@ Phase = Callable[[str], None]
 
 def _no_progress(*_: object) -> None:
     """Tell nobody."""
-
-
-def duration(seconds: float) -> Duration:
-    """Return seconds as the protocol's Duration."""
-    return Duration(seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9))
 
 
 class Board:
@@ -202,28 +160,30 @@ class Board:
             options=dict(options or {}),
             load_timeout=duration(timeout_s),
         )
-        for pause_s in (*RETRY_DELAYS_S, None):
+        limit_s = timeout_s + model.size_bytes / UPLOAD_BYTES_PER_S + CALL_TIMEOUT_S
+        pauses_s = iter(LOAD_PAUSES_S)
+        while True:
             upload = Upload(model, header)
             try:
-                return self._load_once(
-                    upload, progress, log, timeout_s + model.size_bytes / UPLOAD_BYTES_PER_S
-                )
-            except DeviceUnreachable:
-                # Once all bytes are there a second try might load the model twice.
-                if pause_s is None or upload.received_bytes >= model.size_bytes:
-                    raise
-                time.sleep(pause_s)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                return self._load_once(upload, progress, log, limit_s)
+            except grpc.RpcError as error:
+                pause_s = _pause_before_next_load(error, upload.received_bytes < model.size_bytes, pauses_s)
+                if pause_s is None:
+                    raise translate(error, self.device, self.address) from error
+            time.sleep(pause_s)
 
     def _load_once(
-        self, upload: Upload, progress: LoadProgress, log: LogLine, timeout_s: float
+        self, upload: Upload, progress: LoadProgress, log: LogLine, limit_s: float
     ) -> model_pb2.LoadedModel:
-        call = self._stub.LoadModel(
-            upload.requests(), timeout=timeout_s + CALL_TIMEOUT_S, metadata=self._metadata
-        )
+        call = self._stub.LoadModel(upload.requests(), timeout=limit_s, metadata=self._metadata)
         try:
-            with translated(self.device, self.address):
-                return upload.follow(call, progress, log)
+            return upload.follow(call, progress, log)
+        except grpc.RpcError:
+            if upload.file_error is not None:  # the sending side broke off, and the call with it
+                raise ModelFileError(
+                    f"The model could not be read to its end ({upload.file_error})."
+                ) from None
+            raise
         finally:
             upload.close()
             call.cancel()
@@ -259,7 +219,7 @@ class Board:
 
         Any exception, KeyboardInterrupt included, cancels the loop on the board.
         """
-        request = _benchmark_request(model_id, options, inputs or {})
+        request = benchmark_request(model_id, options, inputs or {})
         limit_s = options.max_duration_s + options.warmup_s + BENCHMARK_MARGIN_S
         call = self._stub.Benchmark(request, timeout=limit_s, metadata=self._metadata)
         ended = threading.Event()
@@ -284,7 +244,7 @@ class Board:
             raise DeviceError(
                 f"Device '{self.device}' ended the benchmark without a result; see farmd's log."
             )
-        return BenchmarkRun(_joined(starts), _joined(ends), result)
+        return BenchmarkRun(joined(starts), joined(ends), result)
 
     @staticmethod
     def _phase(number: int, options: BenchmarkOptions, phase: Phase, ended: threading.Event) -> None:
@@ -326,51 +286,23 @@ class Board:
             return method(request, timeout=timeout_s, metadata=self._metadata)
 
 
-class PowerStream:
-    """Samples as they come; iterate in one thread, `close` from any."""
+def _pause_before_next_load(
+    error: grpc.RpcError, incomplete: bool, pauses_s: Iterator[float]
+) -> float | None:
+    """Return how long to wait before a load is tried again, None if it must not be.
 
-    def __init__(self, call: Any, device: str, address: str) -> None:
-        self._call = call
-        self._device = device
-        self._address = address
-        self._closed = False
-
-    def __iter__(self) -> Iterator[pb.PowerResponse]:
-        """Yield answers until closed. Raises HostctlError if the board ends the stream with an error."""
-        try:
-            yield from self._call
-        except grpc.RpcError as error:
-            if not (self._closed and code_of(error) is grpc.StatusCode.CANCELLED):
-                raise self._translated(error) from error
-
-    def _translated(self, error: grpc.RpcError) -> HostctlError:
-        return translate(error, self._device, self._address)
-
-    def close(self) -> None:
-        """End the stream."""
-        self._closed = True
-        self._call.cancel()
-
-
-def _benchmark_request(
-    model_id: str, options: BenchmarkOptions, inputs: Mapping[str, Array]
-) -> pb.BenchmarkRequest:
-    return pb.BenchmarkRequest(
-        model_id=model_id,
-        scenario=pb.BenchmarkRequest.Scenario.Value(f"SCENARIO_{options.scenario.upper()}"),
-        in_flight=options.in_flight,
-        duration=duration(options.duration_s),
-        min_request_count=options.min_requests,
-        max_duration=duration(options.max_duration_s),
-        warmup=duration(options.warmup_s),
-        min_warmup_count=options.min_warmup,
-        inputs=to_tensors(inputs),
-        seed=options.seed,
-    )
-
-
-def _joined(parts: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    The board may say when (a runtime whose workers died starts the next one later). A broken connection is taken up again
+    while bytes are missing; once all are there a second try might load the model twice.
+    """
+    if code_of(error) is not grpc.StatusCode.UNAVAILABLE:
+        return None
+    told_s = details_of(error).retry_s
+    if told_s is None and not incomplete:
+        return None
+    own_s = next(pauses_s, None)
+    if own_s is None or told_s is None:
+        return own_s
+    return told_s if told_s <= LONGEST_TOLD_PAUSE_S else None
 
 
 def _optional(message: Message, field: str) -> Any:

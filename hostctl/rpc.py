@@ -40,6 +40,8 @@ def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
         ("grpc.enable_retries", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.enable_http_proxy", 0),  # a proxy of the office's never leads to a board in the lab
     ]
     if tls is None:
@@ -96,7 +98,7 @@ def translate(error: grpc.RpcError, device: str, address: str) -> HostctlError:
     code, details = code_of(error), details_of(error)
     ours = details.domain == DOMAIN
     text = getattr(error, "details", lambda: str(error))() or ""
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE and details.reason != "WORKER_BACK_OFF":
         return DeviceUnreachable(text if ours and text else _nobody(device, address, text))
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and not ours:
         return DeviceUnreachable(

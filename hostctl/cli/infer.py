@@ -16,7 +16,7 @@ from hostctl.main import Settings
 if TYPE_CHECKING:
     from farm.v1 import model_pb2
 
-    from hostctl.client import InferResult
+    from hostctl.calls import InferResult
     from hostctl.tensors import Array
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from farm.v1 import device_service_pb2 as pb
 
-from hostctl.client import Board, LeaseTag
+from hostctl.calls import LeaseTag
+from hostctl.client import Board
 from hostctl.errors import DeviceUnreachable, HostctlError
 from hostctl.inventory import Device, Inventory, parse_selector
 from hostctl.local import local_device

@@ -15,7 +15,8 @@ from typing import Any
 
 from farm.v1 import device_service_pb2 as pb
 
-from hostctl.client import Board, PowerStream
+from hostctl.calls import PowerStream
+from hostctl.client import Board
 from hostctl.errors import MeasurementInvalid, UsageError
 from hostctl.inventory import Device, Inventory, MeterConfig
 from hostctl.session.observe import cpu_readings

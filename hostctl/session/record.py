@@ -10,7 +10,7 @@ from typing import Any
 from farm.v1 import device_service_pb2 as pb
 from farm.v1 import model_pb2
 
-from hostctl.client import BenchmarkRun
+from hostctl.calls import BenchmarkRun
 from hostctl.fidelity import Fidelity
 from hostctl.inventory import Device
 from hostctl.session.plan import Configuration, Plan

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hostctl.client import BenchmarkOptions, Board
+from hostctl.calls import BenchmarkOptions
+from hostctl.client import Board
 from hostctl.errors import HostctlError
 from hostctl.inventory import Inventory
 from hostctl.session import environment

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostctl.client import BenchmarkOptions, Board, duration
+from hostctl.calls import BenchmarkOptions, duration
+from hostctl.client import Board
 from hostctl.errors import DeviceError, DeviceUnreachable, ModelFileError, Refused, UsageError
 from tests.hostctl.farm import serve_board
+from tests.hostctl.proxy import breaking_proxy
 
 
 @dataclass(frozen=True)
@@ -181,3 +183,45 @@ def test_closing_twice_is_harmless(board: str) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0, 2.5, 3600.25])
 def test_durations_survive_the_protocol(seconds: float) -> None:
     assert duration(seconds).ToNanoseconds() == round(seconds * 1e9)
+
+
+def large_model(path: Path, megabytes: int) -> Path:
+    """Return an ONNX file of that size: y = x + a constant's first element."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(0).integers(0, 255, megabytes << 20, np.uint8).view(np.float32)
+    constant = numpy_helper.from_array(np.nan_to_num(weights), "c")
+    nodes = [
+        helper.make_node("ReduceMean", ["c"], ["m"], keepdims=1),
+        helper.make_node("Add", ["x", "m"], ["y"]),
+    ]
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "large", value[:1], value[1:], [constant])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_an_upload_that_broke_off_is_taken_up_again(board: str, tmp_path: Path) -> None:
+    path = large_model(tmp_path / "large.onnx", 16)
+    cut_after = 9 << 20
+    with breaking_proxy(board, cut_after) as proxy, Board(proxy.address) as client:
+        loaded = client.load(path, format="onnx", runtime="onnxruntime")
+        client.unload(loaded.model_id)
+    assert proxy.connections == 2
+    # What had arrived before the break is not sent again: two thirds of it at least were on the board's disk.
+    assert proxy.forwarded[1] < path.stat().st_size - 2 * cut_after // 3
+    assert sum(proxy.forwarded) < path.stat().st_size * 1.3
+
+
+def test_a_load_waits_for_a_runtime_whose_workers_died(tmp_path: Path, model: Path) -> None:
+    with serve_board(tmp_path) as (address, _), Board(address) as client:
+        for _ in range(2):
+            loaded = client.load(model, format="onnx", runtime="faulty", options={"fault": "abort"})
+            with pytest.raises(DeviceError, match="SIGABRT"):
+                client.benchmark(loaded.model_id, BenchmarkOptions("latency", 0.1, 0.0))
+        # The second death delays the third worker by half a second; the client waits for it by itself.
+        loaded = client.load(model, format="onnx", runtime="faulty")
+        assert (
+            client.benchmark(loaded.model_id, BenchmarkOptions("latency", 0.05, 0.0)).result.request_count > 0
+        )
