@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import threading
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farmd import errors
+from farmd.storage import FileSystem, sha256_of, sync_directory
 from farmd.waiting import Cancel
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,23 +37,6 @@ class _File:
     used_ns: int = 0
     pins: int = 0
     is_verified: bool = False
-
-
-class FileSystem:
-    """The calls that can fail for want of room; a test puts its own in their place."""
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        """Write some of the bytes, at least one, and return how many."""
-        return os.write(descriptor, data)
-
-    def fsync(self, descriptor: int) -> None:
-        """Return when the file is on the disk."""
-        os.fsync(descriptor)
-
-    def free_bytes(self, directory: Path) -> int:
-        """Return how many bytes an unprivileged process may still write there."""
-        state = os.statvfs(directory)
-        return state.f_bavail * state.f_frsize
 
 
 class CachedModel:
@@ -256,7 +239,7 @@ class ModelCache:
             self._system.fsync(descriptor)
         except OSError as error:
             raise self._failure(error, 0) from error
-        found = _sha256_of(file.path)
+        found = sha256_of(file.path)
         if found != sha256:
             with self._condition:
                 self._forget(file)
@@ -269,7 +252,7 @@ class ModelCache:
         os.utime(descriptor)
         with self._condition:
             os.replace(file.path, self._root / sha256)
-            _sync_directory(self._root)
+            sync_directory(self._root)
             del self._arriving[sha256]
             complete = _File(self._root / sha256, file.size_bytes, time.time_ns(), is_verified=True)
             self._complete[sha256] = complete
@@ -297,7 +280,7 @@ class ModelCache:
     def _verify(self, sha256: str, file: _File) -> None:
         if file.is_verified:
             return
-        if _sha256_of(file.path) != sha256:
+        if sha256_of(file.path) != sha256:
             with self._condition:
                 self._forget(file)
             raise errors.UploadIncomplete(
@@ -386,17 +369,3 @@ def _scan(directory: Path) -> dict[str, _File]:
             state = entry.stat(follow_symlinks=False)
             found[entry.name] = _File(Path(entry.path), state.st_size, state.st_mtime_ns)
     return found
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,21 +16,24 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import grpc
+import pytest
 from farm.v1 import device_service_pb2 as pb
 from farm.v1 import device_service_pb2_grpc as pb_grpc
 from farm.v1 import model_pb2, stats_pb2, tensor_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from farmd.cache import FileSystem, ModelCache
+from farmd.cache import ModelCache
 from farmd.config import Config
 from farmd.services.models import ModelCalls
 from farmd.status import StatusInterceptor
+from farmd.storage import FileSystem
 from farmd.supervisor import Supervisor
 
 TESTS = Path(__file__).resolve().parents[1]
 FAKES = (TESTS / "targets" / "fakes", TESTS / "farmd" / "fakes")
 RUNNERS = "fake=wattfarm_fakes:FakeRunner,rogue=wattfarm_rogues:RogueRunner"
+EIGHT = [float(n) for n in range(8)]
 DOUBLE = b"2.0"  # the fakes' model file: y = 2 x
 
 
@@ -83,6 +86,13 @@ def failure_of(error: grpc.RpcError) -> Failure:
         [violation.field for violation in bad.field_violations],
         retry.retry_delay.ToNanoseconds() / 1e9 if has_retry else None,
     )
+
+
+def failed(call: Callable[..., Any], *arguments: Any, **named: Any) -> Failure:
+    """Call, expect it to fail, and return its status."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, **named)
+    return failure_of(caught.value)
 
 
 def header_of(data: bytes, **fields: Any) -> pb.LoadModelHeader:

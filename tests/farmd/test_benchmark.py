@@ -18,9 +18,8 @@ from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 from google.protobuf import duration_pb2
 
 from farmd import benchmark, errors
-from tests.farmd.modelfarm import Failure, Farm, benchmark_of, failure_of, farm, until, x_of
+from tests.farmd.modelfarm import EIGHT, Farm, benchmark_of, failed, farm, until, x_of
 
-EIGHT = [float(n) for n in range(8)]
 PHASES = [
     pb.BenchmarkProgress.PHASE_WARMUP,
     pb.BenchmarkProgress.PHASE_RUNNING,
@@ -32,12 +31,6 @@ PHASES = [
 def served(tmp_path: Path) -> Iterator[Farm]:
     with farm(tmp_path, infer_timeout_s=5.0) as found:
         yield found
-
-
-def failed(call: Any, *arguments: Any, **named: Any) -> Failure:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **named)
-    return failure_of(caught.value)
 
 
 def times(answers: list[pb.BenchmarkResponse]) -> tuple[list[int], list[int]]:

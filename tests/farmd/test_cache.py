@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from farmd import errors
-from farmd.cache import MARGIN_BYTES, CachedModel, FileSystem, ModelCache
+from farmd.cache import MARGIN_BYTES, CachedModel, ModelCache
+from farmd.storage import FileSystem
 from farmd.waiting import Cancel
 
 KIB = 1024

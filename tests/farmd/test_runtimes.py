@@ -16,8 +16,8 @@ import onnx
 import pytest
 from farm.v1 import tensor_pb2
 
-from farmd.cache import FileSystem
-from tests.farmd.modelfarm import DOUBLE, Failure, Farm, failure_of, farm, floats, header_of, x_of
+from farmd.storage import FileSystem
+from tests.farmd.modelfarm import DOUBLE, Farm, failed, farm, floats, header_of, x_of
 
 ONNX = {"format": "onnx", "runtime": "onnxruntime", "name": "tiny.onnx"}
 
@@ -26,12 +26,6 @@ ONNX = {"format": "onnx", "runtime": "onnxruntime", "name": "tiny.onnx"}
 def served(tmp_path: Path) -> Iterator[Farm]:
     with farm(tmp_path, worker_env=MappingProxyType({})) as found:
         yield found
-
-
-def failed(call: Any, *arguments: Any, **named: Any) -> Failure:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **named)
-    return failure_of(caught.value)
 
 
 def tiny_onnx() -> bytes:

@@ -18,12 +18,12 @@ from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 from farmd import deaths
 from tests.farmd.modelfarm import (
     DOUBLE,
+    EIGHT,
     FAKES,
     RUNNERS,
-    Failure,
     Farm,
     benchmark_of,
-    failure_of,
+    failed,
     farm,
     header_of,
     until,
@@ -31,7 +31,6 @@ from tests.farmd.modelfarm import (
 )
 from tests.serving import serve_farmd
 
-EIGHT = [float(n) for n in range(8)]
 DIES_IN_LOAD = {"fault": "exit", "at": "load"}
 
 
@@ -39,12 +38,6 @@ DIES_IN_LOAD = {"fault": "exit", "at": "load"}
 def served(tmp_path: Path) -> Iterator[Farm]:
     with farm(tmp_path) as found:
         yield found
-
-
-def failed(call: Any, *arguments: Any, **named: Any) -> Failure:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **named)
-    return failure_of(caught.value)
 
 
 def test_after_repeated_deaths_the_next_load_waits_and_the_board_is_unhealthy(
