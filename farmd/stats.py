@@ -1,4 +1,4 @@
-"""The board's state at one instant, read from /proc and /sys. What a board does not tell stays absent.
+"""The board's state at one instant, read from /proc and /sys, and through psutil. What a board does not tell stays absent.
 
 Sources: proc(5); Linux kernel Documentation/driver-api/thermal/sysfs-api.rst (millidegrees),
 Documentation/hwmon/sysfs-interface.rst, Documentation/admin-guide/pm/cpufreq.rst (kHz),
@@ -86,17 +86,25 @@ def memory_bytes(root: Path) -> tuple[int | None, int | None]:
 
 def process_memory_bytes(pid: int) -> tuple[int | None, int | None]:
     """Return (resident memory, its peak) of one of our own processes; None once it is gone."""
-    text = read_text(Path(f"/proc/{pid}/status")) or ""
-    return _kibibytes(text, "VmRSS"), _kibibytes(text, "VmHWM")
+    import psutil  # late: a daemon that nobody asks does not pay for it
+
+    try:
+        rss_bytes = int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None, None
+    # psutil has no peak on Linux.
+    return rss_bytes, _kibibytes(read_text(Path(f"/proc/{pid}/status")) or "", "VmHWM")
 
 
 def process_cpu_ns(pid: int) -> int | None:
     """Return user and system time of one of our own processes; None once it is gone."""
-    text = read_text(Path(f"/proc/{pid}/stat"))
-    if not text:
+    import psutil
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces
-    return (int(fields[11]) + int(fields[12])) * (NS_PER_S // os.sysconf("SC_CLK_TCK"))
+    return round((times.user + times.system) * NS_PER_S)
 
 
 def worker_stats(worker: WorkerView) -> stats_pb2.WorkerStats:
