@@ -37,7 +37,9 @@ class Window:
     lasts at least as long as it was asked to.
     """
 
-    def __init__(self, start_ns: int, starts_ns: "array[int]", ends_ns: "array[int]", cpu_time_ns: int) -> None:
+    def __init__(
+        self, start_ns: int, starts_ns: "array[int]", ends_ns: "array[int]", cpu_time_ns: int
+    ) -> None:
         self.start_ns = start_ns
         self.starts_ns = starts_ns
         self.ends_ns = ends_ns
