@@ -239,9 +239,9 @@ def _settle(connection: Connection, now_s: float) -> dict[str, Lease]:
 
 
 def _next_fence(connection: Connection, device: str, now_s: float) -> int:
-    # A device new to this database starts at the seconds since 1970, not at one: boards remember the highest fence they have
+    # A device new to this database starts at the milliseconds since 1970, not at one: boards remember the highest fence they have
     # seen, and a database that was lost and made anew has to go on above it.
-    first = insert(fences).values(device=device, fence=int(now_s))
+    first = insert(fences).values(device=device, fence=int(now_s * 1e3))
     grown = first.on_conflict_do_update(index_elements=["device"], set_={"fence": fences.c.fence + 1})
     return int(connection.execute(grown.returning(fences.c.fence)).scalar_one())
 
