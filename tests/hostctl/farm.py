@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,8 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
+from hostctl import main
 from hostctl.models.zoo import build
 from tests.serving import ROOT, serve_farmd
 
@@ -22,8 +26,16 @@ BOARD_MOODS = {"BACKGROUND_LOAD", "IDLE_DRIFT", "CLOCK_BOUND_TOO_WIDE", "THROTTL
 """Flags that a busy test machine may earn; a test of something else must not fail for them."""
 
 
+class Done(NamedTuple):
+    """What came of a call."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Hostctl:
-    """Runs `hostctl` in a process of its own, with a home and an inventory of the test's."""
+    """Runs `hostctl` with a home and an inventory of the test's."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -50,20 +62,30 @@ class Hostctl:
             cwd=ROOT,
         )
 
-    def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
+    def run(self, *arguments: str) -> Done:
+        """Run it within this process, which saves its start, to its end."""
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.environment),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            code = main.run(["--config", str(self.config), *arguments])
+        return Done(code, stdout.getvalue(), stderr.getvalue())
+
+    def spawn(self, *arguments: str, timeout_s: float = 60.0) -> Done:
+        """Run it in a process of its own to its end."""
         process = self.start(*arguments)
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
             process.wait()
-        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+        return Done(process.returncode, stdout, stderr)
 
-    def results(self, *arguments: str, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+    def results(self, *arguments: str) -> list[dict[str, Any]]:
         """Run with --json and return the results, whatever the exit code."""
-        done = self.run(*arguments, "--json", timeout_s=timeout_s)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def leases(self) -> list[dict[str, Any]]:
         """Return the leases that are alive."""

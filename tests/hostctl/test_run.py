@@ -88,7 +88,7 @@ def test_four_configurations_agree_with_themselves(farm: Hostctl, model: Path) -
 
 
 def test_local_needs_nothing_and_leaves_nothing(hostctl: Hostctl, model: Path) -> None:
-    done = hostctl.run("run", "--model", str(model), "--json", *QUICK)
+    done = hostctl.spawn("run", "--model", str(model), "--json", *QUICK)
     (result,) = (json.loads(line) for line in done.stdout.splitlines())
     assert result["device"] == "local"
     assert result["runtime"]["name"] == "onnxruntime"
@@ -197,7 +197,12 @@ def test_a_batch_the_file_does_not_have_is_kept_as_invalid(farm: Hostctl, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("segv", "SIGSEGV"), ("abort", "SIGABRT"), ("hang", "did not answer")]
+    ("fault", "words"),
+    [
+        ("segv", "SIGSEGV"),
+        ("abort", "SIGABRT"),
+        pytest.param("hang", "did not answer", marks=pytest.mark.slow),
+    ],
 )
 def test_a_worker_that_dies_or_hangs(farm: Hostctl, model: Path, fault: str, words: str) -> None:
     done = farm.run(
@@ -373,6 +378,7 @@ def test_a_result_that_cannot_be_kept_is_printed_all_the_same(full_home: Hostctl
     assert "runs" in done.stderr
 
 
+@pytest.mark.slow
 def test_hostctl_sleeps_through_the_window(farm: Hostctl, model: Path) -> None:
     """The measured board may be the machine hostctl runs on: its own work in the window would be in the numbers."""
     process = farm.start(
