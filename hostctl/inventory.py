@@ -93,7 +93,7 @@ class Inventory:
         """Return a device. Raises UsageError with the nearest name."""
         if name not in self.devices:
             raise UsageError(
-                f"There is no device '{name}'{nearest(name, self.devices)}; hostctl devices lists them."
+                f"There is no device '{name}'{nearest(name, self.devices) or '; hostctl devices lists them.'}"
             )
         return self.devices[name]
 
@@ -101,7 +101,7 @@ class Inventory:
         """Return a meter. Raises UsageError with the nearest name."""
         if name not in self.meters:
             raise UsageError(
-                f"There is no meter '{name}'{nearest(name, self.meters)}; hostctl meter list shows them."
+                f"There is no meter '{name}'{nearest(name, self.meters) or '; hostctl meter list shows them.'}"
             )
         return self.meters[name]
 
@@ -135,7 +135,7 @@ def parse_selector(text: str) -> Selector:
         key, _, value = (part.strip() for part in term.partition("="))
         if key not in found:
             raise UsageError(
-                f"'{term}' is no term of a selector{nearest(key, TERMS)}; the terms are tag=, board=, runtime=."
+                f"'{term}' is no term of a selector{nearest(key, TERMS) or '; the terms are tag=, board=, runtime=.'}"
             )
         if not value:
             raise UsageError(f"The selector term '{term}' has no value; write for example {key}=name.")
