@@ -169,6 +169,11 @@ def _sentence(error: Exception) -> tuple[str, int]:
 
         told = translate(error, "the device", "its address")  # type: ignore[arg-type]
         return told.message, told.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"This needs the package '{error.name}', which is not installed; run pip install 'wattfarm[host]'.",
+            1,
+        )
     if isinstance(error, OSError) and error.strerror:
         place = f" ({error.filename})" if error.filename else ""
         return f"The system refused: {error.strerror}{place}; mend that and try again.", 1

@@ -9,7 +9,7 @@ import click
 
 from hostctl.cli.messages import to_json
 from hostctl.cli.options import device_argument, json_option, pass_settings
-from hostctl.cli.output import DASH, print_facts, print_json, print_table, size
+from hostctl.cli.output import DASH, print_facts, print_json, print_json_lines, print_table, size
 from hostctl.main import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def devices_command(settings: Settings, ask: bool, as_json: bool) -> None:
     answers = ask_all(devices) if ask else [Answer(device) for device in devices]
     holders = _holders()
     if as_json:
-        print_json([_device_object(answer, holders.get(answer.device.name)) for answer in answers])
+        print_json_lines(_device_object(answer, holders.get(answer.device.name)) for answer in answers)
         return
     rows = [_row(answer, holders.get(answer.device.name)) for answer in answers]
     columns = ("device", "board", "address", "state", "runtimes", "meter", "tags", "lease")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostctl.cli.options import json_option, pass_settings
-from hostctl.cli.output import print_json, print_table
+from hostctl.cli.output import print_json_lines, print_table
 from hostctl.main import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def doctor_command(settings: Settings, with_devices: bool, as_json: bool) -> int
     if with_devices:
         findings += list(_devices(settings))
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        print_json_lines(asdict(finding) for finding in findings)
     else:
         rows = [(f.subject, _MARKS[f.state], f.detail, f.mend) for f in findings]
         print_table("", ("what", "state", "found", "what mends it"), rows)

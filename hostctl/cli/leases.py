@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostctl.cli.options import DURATION, complete_device, json_option, pass_settings
-from hostctl.cli.output import DASH, print_json, print_table, span
+from hostctl.cli.output import DASH, print_json, print_json_lines, print_table, span
 from hostctl.main import Settings
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def leases_command(history: bool, limit: int, as_json: bool) -> None:
     with _leases() as store:
         found = store.list(history=history, limit=limit)
     if as_json:
-        print_json([as_object(lease) for lease in found])
+        print_json_lines(as_object(lease) for lease in found)
         return
     rows = [_row(lease) for lease in found]
     print_table("", ("lease", "device", "holder", "state", "priority", "ends", "left"), rows)

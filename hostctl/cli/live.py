@@ -14,7 +14,7 @@ from farm.v1 import stats_pb2
 
 from hostctl.cli.messages import to_json
 from hostctl.cli.options import DURATION, device_argument, json_option, pass_settings
-from hostctl.cli.output import DASH, number, print_json, size, span
+from hostctl.cli.output import DASH, number, print_json, print_json_lines, size, span
 from hostctl.errors import DeviceError
 from hostctl.main import Settings
 
@@ -108,7 +108,7 @@ def _require_rail(board: Board, device: str) -> None:
 def _print_power(stream: Iterable[pb.PowerResponse], once: bool) -> None:
     for answer in stream:
         if answer.rails:
-            print_json([to_json(rail) for rail in answer.rails])
+            print_json_lines(to_json(rail) for rail in answer.rails)
             sys.stdout.flush()
             if once:
                 return

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hostctl.cli.options import json_option, pass_settings
-from hostctl.cli.output import DASH, print_json, print_table
+from hostctl.cli.output import DASH, print_json_lines, print_table
 from hostctl.main import Settings
 
 
@@ -53,7 +53,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
         if name not in inventory.meters
     ]
     if as_json:
-        print_json(entries)
+        print_json_lines(entries)
         return
     rows = [
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hostctl.cli.options import SHAPE, json_option
-from hostctl.cli.output import number, print_facts, print_json, print_table
+from hostctl.cli.output import number, print_facts, print_json, print_json_lines, print_table
 from hostctl.models.count.result import ModelCount
 
 
@@ -90,7 +90,7 @@ def _list_zoo(as_json: bool) -> None:
 
     if as_json:
         keys = ("name", "summary", "params", "macs", "aliases", "trained")
-        print_json([{key: getattr(entry, key) for key in keys} for entry in ENTRIES])
+        print_json_lines({key: getattr(entry, key) for key in keys} for entry in ENTRIES)
         return
     rows = [(e.name, e.summary, f"{e.params:,}", f"{e.macs:,}") for e in ENTRIES]
     columns = ("name", "what it is", "parameters", "MACs per inference")

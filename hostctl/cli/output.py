@@ -18,6 +18,12 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, allow_nan=False, ensure_ascii=False))
 
 
+def print_json_lines(values: Iterable[Any]) -> None:
+    """Print JSON values, one a line; nothing for none."""
+    for value in values:
+        print_json(value)
+
+
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostctl.cli.options import complete_device, json_option
-from hostctl.cli.output import print_json, print_rich, print_table
+from hostctl.cli.output import print_json, print_json_lines, print_rich, print_table
 
 if TYPE_CHECKING:
     from hostctl.results.store import ResultStore
@@ -44,7 +44,7 @@ def list_command(
     with open_results() as store:
         found = store.list(device=device, model=model, valid=valid, limit=limit)
     if as_json:
-        print_json(found)
+        print_json_lines(found)
         return
     rows = [_row(result) for result in found]
     columns = (

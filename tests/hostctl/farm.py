@@ -91,13 +91,13 @@ class Hostctl:
         """Return the leases that are alive."""
         listed = self.run("leases", "--json")
         assert listed.returncode == 0, listed.stderr
-        return list(json.loads(listed.stdout))
+        return [json.loads(line) for line in listed.stdout.splitlines()]
 
     def stored(self) -> list[dict[str, Any]]:
         """Return the results that were kept."""
         listed = self.run("results", "list", "--json")
         assert listed.returncode == 0, listed.stderr
-        return list(json.loads(listed.stdout))
+        return [json.loads(line) for line in listed.stdout.splitlines()]
 
 
 @contextmanager

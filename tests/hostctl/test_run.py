@@ -22,6 +22,7 @@ from tests.hostctl.farm import (
     serve_board,
     wait_until,
 )
+from tests.serving import ROOT
 
 NUMBERS = ("inferences", "requests", "window_s", "throughput_ips", "achieved_gops")
 
@@ -399,3 +400,16 @@ def _cpu_s(pid: int) -> float:
     """Return the processor time of all threads; the scheduler's nanoseconds, for /proc/PID/stat has steps of 10 ms."""
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+@pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "vww_96_int8"])
+def test_mlperf_tiny_on_litert(farm: Hostctl, name: str) -> None:
+    path = ROOT.parent / "shared" / "models" / "mlperf_tiny" / f"{name}.tflite"
+    if not path.exists():
+        pytest.skip(f"the trained model {path} is not on this machine")
+    (result,) = farm.results("run", "--device", "bench", "--model", str(path), *QUICK)
+    assert result["runtime"]["name"] == "litert"
+    assert result["runtime"]["effective"]["precision"] == "int8"
+    assert result["fidelity"]["within_tolerance"] is True
+    assert result["fidelity"]["top1_agreement"] == 1.0
+    recompute(result)

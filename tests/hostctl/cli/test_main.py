@@ -119,6 +119,7 @@ class FakeRpcError(grpc.RpcError):
         (NoReading("The meter is silent."), 1, "The meter is silent."),
         (FakeRpcError(), 4, "connection refused"),
         (FileNotFoundError(2, "No such file or directory", "x.npy"), 1, "x.npy"),
+        (ModuleNotFoundError("No module named 'rich'", name="rich"), 1, "pip install 'wattfarm[host]'"),
         (ZeroDivisionError("division by zero"), 1, "run again with --debug"),
         (KeyboardInterrupt(), 130, "Interrupted."),
         (Interrupted(15), 143, "signal"),

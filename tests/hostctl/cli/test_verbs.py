@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.hostctl.farm import QUICK, Hostctl, lines_of, wait_until
+from tests.hostctl.farm import QUICK, Done, Hostctl, lines_of, wait_until
 
 
 @pytest.fixture
@@ -20,8 +21,13 @@ def farm(hostctl: Hostctl, board: str) -> Hostctl:
     return hostctl
 
 
+def lines(done: Done) -> list[dict[str, Any]]:
+    """Return the objects that were printed, one a line."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def test_devices(farm: Hostctl) -> None:
-    found = {entry["device"]: entry for entry in json.loads(farm.run("devices", "--json").stdout)}
+    found = {entry["device"]: entry for entry in farm.results("devices")}
     assert {name: entry["state"] for name, entry in found.items()} == {
         "bench": "healthy",
         "gone": "no answer",
@@ -50,7 +56,7 @@ def test_leases_from_reserve_to_release(farm: Hostctl) -> None:
     assert lease["state"] == "active"
     assert lease["device"] == "bench"
     assert lease["ttl_s"] == 600.0
-    held = {entry["device"]: entry["lease"] for entry in json.loads(farm.run("devices", "--json").stdout)}
+    held = {entry["device"]: entry["lease"] for entry in farm.results("devices")}
     assert held["bench"]["id"] == lease["id"]
     renewed = json.loads(farm.run("renew", lease["id"], "--for", "1h", "--json").stdout)
     assert renewed["ttl_s"] == 3600.0
@@ -58,7 +64,7 @@ def test_leases_from_reserve_to_release(farm: Hostctl) -> None:
     assert lease["id"] in farm.run("leases").stdout
     assert farm.run("release", lease["id"]).returncode == 0
     assert farm.leases() == []
-    (past,) = json.loads(farm.run("leases", "--all", "--json").stdout)
+    (past,) = farm.results("leases", "--all")
     assert past["state"] == "released"
     over = farm.run("renew", lease["id"])
     assert over.returncode == 5
@@ -171,7 +177,7 @@ def test_power_of_a_board_without_rails_says_what_to_do(farm: Hostctl) -> None:
 def test_meter_list(farm: Hostctl) -> None:
     with farm.config.open("a") as file:
         file.write('[meters.mine]\ndriver = "estimate"\nidle_w = 1\nmax_w = 2\n')
-    found = {entry["name"]: entry for entry in json.loads(farm.run("meter", "list", "--json").stdout)}
+    found = {entry["name"]: entry for entry in farm.results("meter", "list")}
     assert found["mine"]["options"] == {"idle_w": 1, "max_w": 2}
     assert {"board", "estimate", "rapl", "hwmon"} <= set(found)
 
@@ -187,13 +193,13 @@ def test_model_build_and_count(farm: Hostctl, tmp_path: Path) -> None:
     wrong = farm.run("model", "build", "think-ch33")
     assert wrong.returncode == 2
     assert "did you mean" in wrong.stderr
-    names = {entry["name"] for entry in json.loads(farm.run("model", "build", "--json").stdout)}
+    names = {entry["name"] for entry in farm.results("model", "build")}
     assert {"mobilenetv3-small", "resnet50", "digits-dscnn"} <= names
 
 
 def test_results_from_list_to_report(farm: Hostctl, model: Path, tmp_path: Path) -> None:
     first, second = farm.results("run", "--device", "bench", "--model", str(model), "--batch", "1,2", *QUICK)
-    listed = json.loads(farm.run("results", "list", "--json").stdout)
+    listed = farm.stored()
     assert [result["id"] for result in listed] == [second["id"], first["id"]]
     assert first["id"] in farm.run("results", "list").stdout
     assert json.loads(farm.run("results", "show", first["id"][:8], "--json").stdout) == first
@@ -211,9 +217,9 @@ def test_results_from_list_to_report(farm: Hostctl, model: Path, tmp_path: Path)
 
 def test_doctor(farm: Hostctl) -> None:
     plain = farm.run("doctor", "--json")
-    assert "inventory" in {finding["subject"] for finding in json.loads(plain.stdout)}
+    assert "inventory" in {finding["subject"] for finding in lines(plain)}
     asked = farm.run("doctor", "--all", "--json")
-    found = {finding["subject"]: finding for finding in json.loads(asked.stdout)}
+    found = {finding["subject"]: finding for finding in lines(asked)}
     assert found["device bench"]["state"] == "ok"
     assert found["device gone"]["state"] == "broken"
     assert asked.returncode == 1
