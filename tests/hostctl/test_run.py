@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.hostctl.farm import (
@@ -413,3 +414,23 @@ def test_mlperf_tiny_on_litert(farm: Hostctl, name: str) -> None:
     assert result["fidelity"]["within_tolerance"] is True
     assert result["fidelity"]["top1_agreement"] == 1.0
     recompute(result)
+
+
+def test_outputs_keep_the_names_of_the_file(farm: Hostctl, tmp_path: Path) -> None:
+    """OpenVINO merges the Identity into the Gemm and then knows the output by both names."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a_gemm"]),
+        helper.make_node("Identity", ["a_gemm"], ["scores"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("x", "scores")]
+    graph = helper.make_graph(nodes, "named", ends[:1], ends[1:], [weights])
+    path = tmp_path / "named.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    (result,) = farm.results(
+        "run", "--device", "bench", "--model", str(path), "--runtime", "openvino", *QUICK
+    )
+    assert result["fidelity"]["within_tolerance"] is True
