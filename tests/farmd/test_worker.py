@@ -274,7 +274,9 @@ def test_each_interpreter_is_asked_for_its_own_runtimes_once(config: Config, tmp
     broken.write_text("#!/bin/sh\necho 'libgone.so: not found' >&2\nexit 127\n")
     broken.chmod(0o755)
     own = tmp_path / "own"
-    own.symlink_to(sys.executable)
+    # A script and no link: a link outside of a virtual environment would not be part of it.
+    own.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    own.chmod(0o755)
     mixed = replace(config, interpreters={"fake": own, "litert": broken, "novel": broken})
     found, is_sure = probe.probe_runtimes(mixed)
     runtimes = {info.name: info for info in found}
