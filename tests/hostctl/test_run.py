@@ -121,7 +121,7 @@ def test_given_operations_and_no_meter(farm: Hostctl, model: Path) -> None:
         *("run", "--device", "bench", "--model", str(model), "--ops", "7.78e9", "--meter", "none"), *QUICK
     )
     assert result["model"]["ops_per_inference"] == {"value": 7.78e9, "convention": "mac2", "source": "given"}
-    assert result["achieved_gops"] == result["throughput_ips"] * 7.78
+    assert result["achieved_gops"] == result["throughput_ips"] * 7.78e9 / 1e9
     assert result["meter"] is None
     assert result["power_w"] is None
     assert "NO_METER" in codes(result)
