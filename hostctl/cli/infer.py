@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @click.command("infer")
 @click.option(
-    "--device", default="local", show_default=True, shell_complete=complete_device, help="Selector."
+    "--device",
+    default="local",
+    show_default=True,
+    shell_complete=complete_device,
+    help="Device name, or terms such as tag=gpu,runtime=openvino.",
 )
 @click.option(
     "--model", type=click.Path(path_type=Path), required=True, help="ONNX, TFLite or OpenVINO file."
