@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 _F = Callable[..., Any]
 
 _WHAT = (
-    click.option("--device", default="local", show_default=True, shell_complete=complete_device, help="Device name, or terms such as tag=gpu,runtime=openvino."),
+    click.option(
+        "--device", default="local", show_default=True, shell_complete=complete_device,
+        help="Device name, or terms such as tag=gpu,runtime=openvino.",
+    ),
     click.option(
         "--model", "models", type=click.Path(path_type=Path), multiple=True, required=True,
         help="ONNX, TFLite or OpenVINO file (repeatable).",
