@@ -72,8 +72,7 @@ class LazyGroup(click.Group):
         import importlib
 
         module = importlib.import_module(f"hostctl.cli.{VERBS[cmd_name][0]}")
-        command = getattr(module, f"{cmd_name}_command")
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
     def resolve_command(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from farm.v1 import device_service_pb2 as pb
+
 from hostctl.metrics import Loop, Power, Value, compute
 from hostctl.session.environment import state_facts
 from hostctl.session.modelobject import has_random_weights
@@ -154,7 +156,7 @@ def _flags(record: Record, numbers: dict[str, Any]) -> list[Flag]:
     found = [] if record.broken is None else [flag(*record.broken)]
     if record.run is None:
         return found
-    found += judge(_observed(record, numbers))
+    found += judge(_observed(record, record.run.result, numbers))
     if has_random_weights(record.configuration.model.path):
         found.append(
             flag("RANDOM_WEIGHTS", "The model's weights are random: its speed is real, its accuracy is not.")
@@ -172,10 +174,8 @@ def _foreign(code: str, message: str) -> Flag:
     return Flag(code, message, invalidates=False)
 
 
-def _observed(record: Record, numbers: dict[str, Any]) -> Observed:
-    assert record.run is not None
-    result, loaded, report = record.run.result, record.loaded, record.report
-    fidelity = record.fidelity
+def _observed(record: Record, result: pb.BenchmarkResult, numbers: dict[str, Any]) -> Observed:
+    loaded, report, fidelity = record.loaded, record.report, record.fidelity
     throttled = throttle_event_count(result)
     return Observed(
         asked_duration_s=record.plan.duration_s,

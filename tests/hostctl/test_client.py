@@ -11,6 +11,8 @@ import pytest
 from hostctl.calls import BenchmarkOptions, duration
 from hostctl.client import Board
 from hostctl.errors import DeviceError, DeviceUnreachable, ModelFileError, Refused, UsageError
+from hostctl.inventory import Tls
+from tests.conftest import Certificates
 from tests.hostctl.farm import serve_board
 from tests.hostctl.proxy import breaking_proxy
 
@@ -225,3 +227,24 @@ def test_a_load_waits_for_a_runtime_whose_workers_died(tmp_path: Path, model: Pa
         assert (
             client.benchmark(loaded.model_id, BenchmarkOptions("latency", 0.05, 0.0)).result.request_count > 0
         )
+
+
+def test_tls_both_ways(tmp_path: Path, certificates: Certificates) -> None:
+    tls = {"cert": certificates.cert, "key": certificates.key, "client_ca": certificates.ca}
+    with serve_board(tmp_path / "board", tls=tls) as (address, _):
+        known = Tls(certificates.ca, certificates.client_cert, certificates.client_key)
+        with Board(address, tls=known) as client:
+            assert client.info().device == "bench"
+        named = Tls(
+            certificates.ca, certificates.client_cert, certificates.client_key, server_name="localhost"
+        )
+        with Board(address, tls=named) as client:
+            assert client.info().device == "bench"
+        for stranger in (Tls(certificates.ca), None):
+            with Board(address, tls=stranger, device="bench") as client, pytest.raises(DeviceUnreachable):
+                client.info()
+
+
+def test_a_tls_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ca\.pem cannot be read"):
+        Board("127.0.0.1:1", tls=Tls(tmp_path / "ca.pem"))
