@@ -61,7 +61,7 @@ def test_watts_given_for_an_estimate(hostctl: Hostctl, board: str, model: Path) 
     (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), "--meter", "mine", *QUICK)
     # Processor time is counted in ticks of 10 ms, which is much of so short a window.
     assert 8 <= result["idle_power_w"]["value"] <= 34
-    assert 10 < result["power_w"]["value"] <= 30.2
+    assert 9 < result["power_w"]["value"] <= 33
     assert "ENERGY_ESTIMATED" in codes(result)
 
 
