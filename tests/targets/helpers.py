@@ -51,6 +51,7 @@ class WorkerClient:
             )  # fmt: skip
         theirs.close()
         self.events: list[dict[str, Any]] = []
+        self._replies: dict[int, dict[str, Any]] = {}
         self._id = 0
         self._tensors = Path(self.folder.name) / "tensors"
         self._map: mmap.mmap | None = None
@@ -78,15 +79,20 @@ class WorkerClient:
         return self._id
 
     def finish(self, number: int) -> dict[str, Any]:
-        """Read until the reply of a request; events are kept."""
-        while True:
+        """Read until the reply of a request; events and replies to others are kept.
+
+        A cancelled request may be answered before the ``cancel`` is: two threads of the worker write.
+        """
+        while number not in self._replies:
             message = recv(self.sock)
             if "event" in message:
                 self.events.append(message)
-            elif message["id"] == number:
-                if not message["ok"]:
-                    raise error_from_json(message["error"])
-                return message
+            else:
+                self._replies[message["id"]] = message
+        message = self._replies.pop(number)
+        if not message["ok"]:
+            raise error_from_json(message["error"])
+        return message
 
     def call(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its reply."""
