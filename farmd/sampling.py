@@ -16,7 +16,8 @@ from farm.v1 import device_service_pb2 as pb
 
 from farmd.errors import FarmdError, RailLost, ResourceExhausted
 from power.errors import RailUnreadable
-from power.rails import Rail, RailReader, RailSample
+from power.rails import Rail, RailReader
+from power.sample import Sample
 
 NS_PER_S = 1_000_000_000
 SHORTEST_OWN_NS = 10_000_000
@@ -49,7 +50,7 @@ class _RailSampling:
         self._interval_ns = interval_ns
         self._reader = RailReader(rail)
         self._failures = 0
-        self._samples: list[RailSample] = []
+        self._samples: list[Sample] = []
 
     def sample(self) -> None:
         """Read once and set the next due time on the grid. Raises RailUnreadable if the rail is lost."""
@@ -87,8 +88,8 @@ def _is_passing(error: RailUnreadable) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING
 
 
-def _unread(rail: Rail) -> RailSample:
-    return RailSample(
+def _unread(rail: Rail) -> Sample:
+    return Sample(
         time.monotonic_ns(),
         power_w=math.nan,
         voltage_v=math.nan if rail.has_voltage else None,

@@ -1,15 +1,15 @@
-"""Reads a source again and again in a thread that sleeps in between, and keeps what it read."""
+"""Reads a source again and again, and keeps what it read."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from power.errors import NoReading, PowerError
-from power.rails.model import RailSample
+from power.sample import Sample
+from power.timebase import HOST_TIME, Ticker, Timebase
 from power.trace import Reading, Trace
 
 FAILURES = 3
@@ -17,58 +17,61 @@ FAILURES = 3
 
 
 class Sampler:
-    """Collects RailSamples of one source.
+    """Collects Samples of one source.
 
     `interval_s` is the time between readings, kept on a fixed grid so that a slow read does not shift the later ones.
     `read` may raise PowerError: a single failure, as of a busy I²C bus, leaves a sample without values, which counts as
-    lost; three in a row end the thread, and `stop` raises the last.
+    lost; three in a row end it, and `stop` raises the last.
     """
 
-    def __init__(self, read: Callable[[], RailSample], interval_s: float) -> None:
-        self._read, self._interval_s = read, interval_s
-        self._samples: list[RailSample] = []
+    def __init__(
+        self, read: Callable[[], Sample], interval_s: float, timebase: Timebase = HOST_TIME
+    ) -> None:
+        self._read, self._interval_s, self._timebase = read, interval_s, timebase
+        self._samples: list[Sample] = []
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._failures = 0
         self._error: PowerError | None = None
-        self._thread = threading.Thread(target=self._run, name="power-sampler", daemon=True)
+        self._ticker: Ticker | None = None
 
     def start(self) -> None:
-        """Take the first reading, then go on in the thread. Raises PowerError if the first one fails."""
+        """Take the first reading, then go on by itself. Raises PowerError if the first one fails."""
         self.take()
-        self._thread.start()
+        self._ticker = self._timebase.every(self._interval_s, self._tick)
 
     def take(self) -> None:
         """Read now, in the caller's thread."""
         with self._lock:
             self._samples.append(self._read())
 
-    def stop(self) -> Sequence[RailSample]:
-        """Take the last reading and return all, in order of time. Raises the error that ended the thread."""
-        self._ended.set()
-        self._thread.join()
+    def stop(self) -> Sequence[Sample]:
+        """Take the last reading and return all, in order of time. Raises the error that ended it early."""
+        self.halt()
         if self._error is not None:
             raise self._error
         self.take()
         return self._samples
 
-    def _run(self) -> None:
-        due_s = time.monotonic() + self._interval_s
-        failures = 0
-        while not self._ended.wait(max(0.0, due_s - time.monotonic())):
-            try:
-                self.take()
-                failures = 0
-            except PowerError as error:
-                failures += 1
-                if failures >= FAILURES:
-                    self._error = error
-                    return
-                with self._lock:
-                    self._samples.append(RailSample(time.monotonic_ns()))
-            due_s = max(due_s + self._interval_s, time.monotonic())
+    def halt(self) -> None:
+        """Read no more, and say nothing about it. Harmless twice."""
+        if self._ticker is not None:
+            self._ticker.stop()
+
+    def _tick(self) -> bool:
+        try:
+            self.take()
+            self._failures = 0
+        except PowerError as error:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._error = error
+                return False
+            with self._lock:
+                self._samples.append(Sample(self._timebase.now_ns()))
+        return True
 
 
-def trace_of(samples: Sequence[RailSample], reading: Reading, interval_s: float | None) -> Trace:
+def trace_of(samples: Sequence[Sample], reading: Reading, interval_s: float | None) -> Trace:
     """Make a trace of one source's samples. Samples without a value count as lost; times that did not move are dropped.
 
     Raises NoReading if none has a value.
@@ -81,6 +84,7 @@ def trace_of(samples: Sequence[RailSample], reading: Reading, interval_s: float 
     time_ns = np.array([sample.time_ns for sample, _ in known], np.int64)
     fresh = np.concatenate(([True], np.diff(time_ns) > 0))
     t_s, column = time_ns[fresh] / 1e9, np.array([value for _, value in known])[fresh]
+    clipped = [sample.is_clipped for sample, _ in known]
     return Trace(
         t_s,
         power_w=None if counter else column,
@@ -89,6 +93,7 @@ def trace_of(samples: Sequence[RailSample], reading: Reading, interval_s: float 
         current_a=_column([sample.current_a for sample, _ in known], fresh),
         reading=reading,
         interval_s=interval_s,
+        clipped=None if None in clipped else np.array(clipped, np.bool_)[fresh],
         lost=len(samples) - len(known),
     )
 

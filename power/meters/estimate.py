@@ -13,7 +13,7 @@ from typing import Protocol
 
 from power.errors import NoReading, OptionInvalid
 from power.meter import Capabilities, Meter
-from power.rails.model import RailSample
+from power.sample import Sample
 from power.sampler import trace_of
 from power.trace import Trace
 from power.uncertainty import Accuracy, Between, Independent
@@ -68,7 +68,7 @@ class EstimateMeter(Meter):
         self._idle_w, self._max_w, self._read_cpu = idle_w, max_w, read_cpu
         self._accuracy: Accuracy = Between(idle_w, max_w) if u_w is None else Independent(u_w)
         self._first: CpuTime | None = None
-        self._samples: list[RailSample] = []
+        self._samples: list[Sample] = []
 
     @property
     def capabilities(self) -> Capabilities:
@@ -107,4 +107,4 @@ class EstimateMeter(Meter):
         elapsed_s = (now.time_ns - first.time_ns) * 1e-9
         busy_s = (now.busy_ns - first.busy_ns) * 1e-9 / now.cpu_count
         energy_j = self._idle_w * elapsed_s + (self._max_w - self._idle_w) * busy_s
-        self._samples.append(RailSample(now.time_ns, energy_j=energy_j))
+        self._samples.append(Sample(now.time_ns, energy_j=energy_j))

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from power.rails import hwmon, iio, powercap
-from power.rails.model import Channel, Rail, RailReader, RailSample, read, readable
+from power.rails.model import Channel, Rail, RailReader, read, readable
 from power.rails.totals import RailLike, total_rails
 
-__all__ = ["Channel", "Rail", "RailLike", "RailReader", "RailSample", "discover", "read", "total_rails"]
+__all__ = ["Channel", "Rail", "RailLike", "RailReader", "discover", "read", "total_rails"]
 
 
 def discover(root: Path = Path("/")) -> list[Rail]:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from power.errors import RailUnreadable
+from power.sample import Sample
 
 MAX_PLAUSIBLE_W = 100_000.0
 """A counter that went back and would then stand for more power than this was reset, not wrapped."""
@@ -63,18 +64,7 @@ class Rail:
         return self.current is not None
 
 
-@dataclass(frozen=True, slots=True)
-class RailSample:
-    """One reading. `time_ns` is `time.monotonic_ns` at the middle of the read; what a rail lacks is None."""
-
-    time_ns: int
-    power_w: float | None = None
-    voltage_v: float | None = None
-    current_a: float | None = None
-    energy_j: float | None = None
-
-
-def read(rail: Rail) -> RailSample:
+def read(rail: Rail) -> Sample:
     """Read a rail once; `energy_j` is the bare counter, which wraps (see RailReader).
 
     Raises RailUnreadable if any of its files cannot be read or holds no number.
@@ -87,7 +77,7 @@ def read(rail: Rail) -> RailSample:
     end_ns = time.monotonic_ns()
     if power_w is None and voltage_v is not None and current_a is not None:
         power_w = voltage_v * current_a
-    return RailSample((begin_ns + end_ns) // 2, power_w, voltage_v, current_a, energy_j)
+    return Sample((begin_ns + end_ns) // 2, power_w, voltage_v, current_a, energy_j)
 
 
 class RailReader:
@@ -98,10 +88,10 @@ class RailReader:
 
     def __init__(self, rail: Rail) -> None:
         self.rail = rail
-        self._last: RailSample | None = None
+        self._last: Sample | None = None
         self._energy_j = 0.0
 
-    def read(self) -> RailSample:
+    def read(self) -> Sample:
         """Return the next sample, `energy_j` counted from the first one (which has 0.0).
 
         Raises RailUnreadable if the rail cannot be read or its counter was reset.
@@ -112,11 +102,11 @@ class RailReader:
         if self._last is not None:
             self._energy_j += self._step_j(self._last, sample)
         self._last = sample
-        return RailSample(
+        return Sample(
             sample.time_ns, sample.power_w, sample.voltage_v, sample.current_a, energy_j=self._energy_j
         )
 
-    def _step_j(self, before: RailSample, after: RailSample) -> float:
+    def _step_j(self, before: Sample, after: Sample) -> float:
         step_j = (after.energy_j or 0.0) - (before.energy_j or 0.0)
         if step_j >= 0.0:
             return step_j

@@ -18,7 +18,8 @@ from google.protobuf import duration_pb2
 from farmd import sampling
 from farmd.errors import FarmdError, RailLost, ResourceExhausted
 from power.errors import RailUnreadable
-from power.rails import Rail, RailReader, RailSample, discover
+from power.rails import Rail, RailReader, discover
+from power.sample import Sample
 from tests.farmd.boards import ina, rapl, write
 from tests.serving import device_service, reason_of, serve_inside
 
@@ -172,7 +173,7 @@ class Failing:
         self._rail = rail
         self._reads = 0
 
-    def read(self) -> RailSample:
+    def read(self) -> Sample:
         self._reads += 1
         if 1 < self._reads <= 1 + self.failures:
             cause = TimeoutError(110, os.strerror(110))

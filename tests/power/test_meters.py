@@ -26,7 +26,7 @@ from power.meters.board import BoardMeter, RailBlock
 from power.meters.estimate import CpuTimeReading, EstimateMeter
 from power.meters.hwmon import HwmonMeter
 from power.meters.rapl import RaplMeter
-from power.rails.model import RailSample
+from power.sample import Sample
 from power.sampler import Sampler, trace_of
 from power.uncertainty import Between, GainOffset
 
@@ -204,11 +204,11 @@ def test_a_sensor_that_vanishes_in_mid_run_fails_the_run(tmp_path: Path) -> None
 def test_one_failed_reading_is_lost_and_not_zero() -> None:
     answers = iter([1.0, None, 1.0])
 
-    def read() -> RailSample:
+    def read() -> Sample:
         power_w = next(answers, 1.0)
         if power_w is None:
             raise RailUnreadable("busy", rail="r", path="p")
-        return RailSample(time.monotonic_ns(), power_w)
+        return Sample(time.monotonic_ns(), power_w)
 
     sampler = Sampler(read, 0.005)
     sampler.start()
@@ -387,7 +387,7 @@ def test_senseless_watts(idle_w: float, max_w: float) -> None:
 
 
 def test_the_sampler_keeps_its_grid_and_sleeps_in_between() -> None:
-    sampler = Sampler(lambda: RailSample(time.monotonic_ns(), 1.0), 0.02)
+    sampler = Sampler(lambda: Sample(time.monotonic_ns(), 1.0), 0.02)
     before_s = time.thread_time()
     sampler.start()
     time.sleep(0.21)
@@ -398,7 +398,7 @@ def test_the_sampler_keeps_its_grid_and_sleeps_in_between() -> None:
 
 def test_nothing_read_is_no_trace() -> None:
     with pytest.raises(NoReading):
-        trace_of([RailSample(0), RailSample(1)], "instantaneous", 1.0)
+        trace_of([Sample(0), Sample(1)], "instantaneous", 1.0)
 
 
 def test_the_scope_of_several_rails() -> None:
