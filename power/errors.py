@@ -11,6 +11,7 @@
     ├── TraceInvalid            samples that no trace can be made of
     ├── WindowInvalid           a window that is empty, inverted or not covered by samples
     └── ClockError              probes from which no clock relation follows
+        └── AlignmentError      a trace in which the marks of the run cannot be found
 
 Each message is one sentence: what is wrong, where, and what to do about it.
 """
@@ -59,3 +60,7 @@ class WindowInvalid(PowerError):
 
 class ClockError(PowerError):
     """The probes do not determine how two clocks relate."""
+
+
+class AlignmentError(ClockError):
+    """A trace does not show what it should be aligned by: no edge, no pattern, or several that would fit."""
