@@ -59,7 +59,7 @@ class Alignment:
 
 def same_clock() -> Alignment:
     """Return the alignment of a trace that is on the board's clock: nothing to do, nothing to err."""
-    return Alignment("same-clock", 0.0, 0.0, 0.0, None, None, float("-inf"), float("inf"))
+    return Alignment("same-clock", 0.0, 0.0, 0.0, None, None, 0.0, float("inf"))
 
 
 def by_round_trip(fit: ClockFit) -> Alignment:
