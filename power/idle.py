@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from power.energy import WindowEnergy
 from power.errors import WindowInvalid
 from power.trace import Window
-from power.uncertainty import Quantity
+from power.uncertainty import Accuracy, Quantity
 
 IdleModel = Literal["before", "after", "linear", "fixed"]
 
@@ -35,6 +35,42 @@ class Idle:
     drift_w: float | None = None
     u_drift_w: float = 0.0
     given: Quantity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdleState:
+    """A further state that a run is held against, such as an FPGA before it was configured. Power in W.
+
+    u_noise_w   standard uncertainty from the scatter of its readings, None if there are too few
+    given       its power where it was not measured with this meter; it then shares no error with the run
+    accuracy    of the meter when it was measured, where another range had another; None: the same as in the run
+    same_range  whether it was measured on the range of the run, so that the meter's offset cancels in the difference
+    """
+
+    name: str
+    mean_w: float
+    u_noise_w: float | None
+    given: Quantity | None = None
+    accuracy: Accuracy | None = None
+    same_range: bool = True
+
+    @classmethod
+    def by_hand(cls, name: str, power_w: Quantity) -> IdleState:
+        """Make it of a power that somebody states."""
+        return cls(name, power_w.value, 0.0, power_w, None, False)
+
+    @classmethod
+    def seen(
+        cls, name: str, window: WindowEnergy, *, accuracy: Accuracy | None = None, same_range: bool = True
+    ) -> IdleState:
+        """Make it of a window of this meter's readings."""
+        return cls(name, window.mean_w, window.u_noise_w, None, accuracy, same_range)
+
+    def as_idle(self) -> Idle:
+        """Return it as the idle power of a run; nothing is known of its drift."""
+        if self.given is not None:
+            return Idle("fixed", self.mean_w, 0.0, None, 0.0, self.given)
+        return Idle("before", self.mean_w, self.u_noise_w)
 
 
 def idle_power(

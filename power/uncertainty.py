@@ -94,6 +94,7 @@ class GainOffset:
     correlation   between the two: 1 for a specification, which limits their sum; the fit's for a certificate
     resolution_w  smallest step of a reading; rectangular, the same for every reading, does not cancel
     source        where the figures are from
+    distribution  of gain and offset, in words: "normal" of a fit, "rectangular" of limits
     """
 
     u_gain: float
@@ -101,6 +102,7 @@ class GainOffset:
     correlation: float = 0.0
     resolution_w: float = 0.0
     source: str = ""
+    distribution: str = "normal"
 
     def __post_init__(self) -> None:
         for name in ("u_gain", "u_offset_w", "resolution_w"):
@@ -115,7 +117,7 @@ class GainOffset:
         cls, gain: float, offset_w: float, *, resolution_w: float = 0.0, source: str = ""
     ) -> GainOffset:
         """Make it of a data sheet's limits of error: ±(gain × reading + offset_w)."""
-        return cls(limit(gain), limit(offset_w), 1.0, resolution_w, source)
+        return cls(limit(gain), limit(offset_w), 1.0, resolution_w, source, "rectangular")
 
     @property
     def covers_noise(self) -> bool:
@@ -127,14 +129,15 @@ class GainOffset:
         gain_w, offset_w = abs(power_w) * self.u_gain, self.u_offset_w
         shared = 2.0 * self.correlation * math.copysign(1.0, power_w) * gain_w * offset_w
         # A perfect anticorrelation may leave a tiny negative number.
-        return math.sqrt(max(0.0, gain_w**2 + offset_w**2 + shared) + self._step_w**2)
+        return math.sqrt(max(0.0, gain_w**2 + offset_w**2 + shared) + self.u_step_w**2)
 
     def u_difference_w(self, power_w: float, idle_w: float) -> float:
         """Uncertainty of power − idle on the same range: the offset cancels, the gain acts on the difference."""
-        return math.sqrt(((power_w - idle_w) * self.u_gain) ** 2 + 2.0 * self._step_w**2)
+        return math.sqrt(((power_w - idle_w) * self.u_gain) ** 2 + 2.0 * self.u_step_w**2)
 
     @property
-    def _step_w(self) -> float:
+    def u_step_w(self) -> float:
+        """Uncertainty of one reading from its smallest step."""
         return self.resolution_w / math.sqrt(12.0)
 
 
