@@ -42,6 +42,12 @@ INVALIDATING = {
     "OUTPUT_NOT_FINITE": "outputs contain NaN or infinity",
     "FIDELITY_BEYOND_TOLERANCE": "outputs differ from the reference by more than the precision explains",
     "ENERGY_UNAVAILABLE": "the meter was asked for and gave nothing",
+    "MLPERF_TOO_SHORT": "--rules mlperf: the window is shorter than ten minutes",
+    "MLPERF_SETTLING": "--rules mlperf: less than 10 s of rest at either side",
+    "MLPERF_UNCERTAIN": "--rules mlperf: power is uncertain by more than 1 %, or by nobody knows what",
+    "MLPERF_TOO_FEW_SAMPLES": "--rules mlperf: fewer than one reading a second inside the window",
+    "MLPERF_RANGE_CHANGED": "--rules mlperf: the meter changed its range",
+    "MLPERF_BELOW_RANGING": "--rules mlperf: more than 5 % below the ranging run",
 }
 
 # Codes that inform.
@@ -56,6 +62,9 @@ INFORMING = {
     "REFERENCE_UNAVAILABLE": "outputs could not be compared with a reference",
     "OPERATIONS_UNKNOWN": "the model has operators that cannot be counted: GOPS are null",
     "THROTTLING_UNOBSERVED": "the board has no throttle counters",
+    "MLPERF_NOT_RANGED": "--rules mlperf: the meter has no ranges, so there was no ranging run",
+    "MLPERF_SHORTER_THAN_RANGING": "--rules mlperf: less than half as long as the ranging run",
+    "ALIGNED_BY_CLOCK": "the spare channel shows no edge of the window, so the clocks placed it",
     "RANDOM_WEIGHTS": "the model's weights are random: speed is real, accuracy is not",
 }
 
