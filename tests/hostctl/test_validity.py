@@ -56,6 +56,8 @@ PROVOKED: dict[str, dict[str, Any]] = {
 # These are raised by the session and by the energy's own budget, not by a rule here.
 BY_OTHERS = {
     "FAILED", "INTERRUPTED", "LEASE_LOST", "RANDOM_WEIGHTS", "TOO_FEW_SAMPLES", "NET_NOT_POSITIVE", "EDGES_BLURRED",
+    "ALIGNED_BY_CLOCK", "MLPERF_TOO_SHORT", "MLPERF_SETTLING", "MLPERF_UNCERTAIN", "MLPERF_TOO_FEW_SAMPLES",
+    "MLPERF_RANGE_CHANGED", "MLPERF_BELOW_RANGING", "MLPERF_NOT_RANGED", "MLPERF_SHORTER_THAN_RANGING",
 }  # fmt: skip
 
 
