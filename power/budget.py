@@ -210,7 +210,7 @@ class _Maker:
         parts, per_j = self.parts, 1e3 / self.inferences
         blur_s, bound_s = parts.run.blur_s, parts.clock_bound_s
         source = f"{blur_s:.3g} s of unseen steps"
-        yield self._line("edges", source, "rectangular", blur_s / _SQRT3, "s", parts.step_w * per_j)
+        yield self._line("edges", source, "in full", blur_s, "s", parts.step_w * per_j)
         if parts.is_counter and parts.update_s:
             stale = f"renewed each {parts.update_s:.3g} s"
             yield self._line(

@@ -4,44 +4,103 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from power.errors import OptionInvalid
-from power.meter import Meter
+from power.meter import Meter, Scope
+from power.timebase import HOST_TIME, Timebase
+
+if TYPE_CHECKING:
+    from power.drivers.base import Instrument
+    from power.options import Options
+    from power.sim.base import Simulator
+
+Link = Literal["scpi", "serial", "mqtt", "http", "process", "host", "board"]
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Where a driver is, which keys of `farm.toml` it takes, and what it reads in one line."""
+    """Where a driver is, how it is reached, which keys of `farm.toml` it takes, and what it reads in one line.
+
+    simulator   "module:Class" of its simulated instrument (power/sim); None for what is no instrument
+    """
 
     module: str
     class_name: str
     options: frozenset[str]
     summary: str
+    link: Link
+    simulator: str | None = None
 
     def load(self) -> type[Meter]:
-        """Import the driver's class."""
+        """Import a driver that is a meter by itself (links "host" and "board")."""
         found: type[Meter] = getattr(importlib.import_module(self.module), self.class_name)
         return found
 
+    def instrument(self) -> type[Instrument]:
+        """Import the driver of an instrument."""
+        found: type[Instrument] = getattr(importlib.import_module(self.module), self.class_name)
+        return found
 
+    def simulated(self) -> type[Simulator]:
+        """Import the simulated instrument. Raises OptionInvalid if there is none."""
+        if self.simulator is None:
+            raise OptionInvalid(f"There is no simulated instrument for the driver '{self.class_name}'.")
+        module, _, name = self.simulator.partition(":")
+        found: type[Simulator] = getattr(importlib.import_module(module), name)
+        return found
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether it is a driver below power/drivers, which a meter of power/meters has to drive."""
+        return self.module.startswith("power.drivers.")
+
+
+COMMON = frozenset({"accuracy", "simulated"})
+"""Keys of every instrument."""
 RAILS = frozenset({"rails", "accuracy", "interval_s"})
 """Keys of every meter that is made of rails."""
+
+
+def _instrument(
+    file: str, class_name: str, link: Link, summary: str, keys: str, simulator: str | None = None
+) -> Driver:
+    """Make the entry of power/drivers/<file>.py and, in general, power/sim/<file>.py."""
+    simulated = simulator or f"power.sim.{file}:Simulated{class_name}"
+    options = COMMON | frozenset(keys.split())
+    return Driver(f"power.drivers.{file}", class_name, options, summary, link, simulated)
+
+
 DRIVERS: dict[str, Driver] = {
     "board": Driver(
         "power.meters.board",
         "BoardMeter",
         frozenset({"rails", "accuracy"}),
         "the board's own rails, sampled by its daemon",
+        "board",
     ),
     "estimate": Driver(
         "power.meters.estimate",
         "EstimateMeter",
         frozenset({"idle_w", "max_w", "u_w"}),
         "no meter at all: watts estimated from processor time",
+        "board",
     ),
-    "hwmon": Driver("power.meters.hwmon", "HwmonMeter", RAILS, "this machine's INA and other hwmon sensors"),
-    "rapl": Driver("power.meters.rapl", "RaplMeter", RAILS, "this machine's processor energy counters"),
+    "hwmon": Driver(
+        "power.meters.hwmon", "HwmonMeter", RAILS, "this machine's INA and other hwmon sensors", "host"
+    ),
+    "rapl": Driver(
+        "power.meters.rapl", "RaplMeter", RAILS, "this machine's processor energy counters", "host"
+    ),
+    "yokogawa-wt310": _instrument(
+        "yokogawa_wt310",
+        "Wt310",
+        "scpi",
+        "Yokogawa WT310/WT310E power analyser",
+        "resource mode voltage_range_v current_range_a update_s input",
+    ),
 }
 
 
@@ -57,3 +116,69 @@ def driver(name: str) -> Driver:
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(driver_names())}."
         raise OptionInvalid(f"There is no meter driver '{name}'; {hint}")
     return DRIVERS[name]
+
+
+def make_meter(
+    name: str,
+    driver_name: str,
+    options: Mapping[str, object],
+    *,
+    scope: Scope | None = None,
+    timebase: Timebase = HOST_TIME,
+) -> Meter:
+    """Make a meter, not yet open, of the settings in farm.toml. Meters of link "board" need their board: see hostctl.
+
+    `name` is what the farm calls it. Raises OptionInvalid for settings that the driver does not take.
+    """
+    entry = driver(driver_name)
+    if not entry.is_instrument:
+        return _plain(name, entry, options)
+    from power.options import Options
+
+    common = {key: value for key, value in options.items() if key in COMMON}
+    taken = Options(
+        {key: value for key, value in options.items() if key not in COMMON}, f"'{name}' ({driver_name})"
+    )
+    instrument = entry.instrument().from_options(taken, timebase)
+    taken.done()
+    return _metered(name, instrument, Options(common, f"'{name}' ({driver_name})"), scope, timebase)
+
+
+class _Settings(TypedDict):
+    scope: Scope | None
+    accuracy: Mapping[str, object] | None
+    is_simulated: bool
+    timebase: Timebase
+
+
+def _metered(
+    name: str, instrument: Instrument, common: Options, scope: Scope | None, timebase: Timebase
+) -> Meter:
+    from power.drivers.base import PolledInstrument, PushedInstrument, StreamedInstrument
+    from power.meters.polled import PolledMeter
+    from power.meters.pushed import PushedMeter
+    from power.meters.streamed import StreamedMeter
+
+    settings: _Settings = {
+        "scope": scope,
+        "accuracy": common.mapping("accuracy"),
+        "is_simulated": common.flag("simulated"),
+        "timebase": timebase,
+    }
+    if isinstance(instrument, PolledInstrument):
+        return PolledMeter(name, instrument, **settings)
+    if isinstance(instrument, PushedInstrument):
+        return PushedMeter(name, instrument, **settings)
+    if isinstance(instrument, StreamedInstrument):
+        return StreamedMeter(name, instrument, **settings)
+    raise TypeError(f"{type(instrument).__name__} belongs to no family that power/meters knows")
+
+
+def _plain(name: str, entry: Driver, options: Mapping[str, object]) -> Meter:
+    unknown = next((key for key in options if key not in entry.options), None)
+    if unknown is not None:
+        raise OptionInvalid(
+            f"The meter '{name}' takes no '{unknown}'; it takes {', '.join(sorted(entry.options))}."
+        )
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    return entry.load()(name, **values)

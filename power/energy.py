@@ -88,7 +88,9 @@ class Reduction:
             lag_s = 0.5 * ((tau_s or 0.0) - (interval_s or 0.0))
         self._interval_s = interval_s
         smear_s = tau_s if tau_s is not None and interval_s is not None and tau_s > interval_s else None
-        self._sums = [_Sum(window, lag_s, self._reading, interval_s, smear_s) for window in windows]
+        self._sums = [
+            _Sum(window, lag_s, self._reading, interval_s, smear_s, first.update_s) for window in windows
+        ]
         self._begin_s: float | None = None
         self._last: tuple[float, float] | None = None
         self._tells_clipping = True
@@ -149,6 +151,7 @@ class _Sum:
         reading: Reading,
         interval_s: float | None,
         smear_s: float | None,
+        update_s: float | None,
     ) -> None:
         self._window = window
         self._start_s, self._end_s = window.start_s + lag_s, window.end_s + lag_s
@@ -156,6 +159,7 @@ class _Sum:
         self._interval_s = interval_s
         self._limit_s = math.inf if interval_s is None else GAP_INTERVALS * interval_s
         self._smear_s = smear_s
+        self._update_s = update_s if reading == "counter" else None
         self._energies_j: list[float] = []
         self._noise = BatchMeans()
         self._samples = self._clipped = self._gaps = 0
@@ -205,8 +209,16 @@ class _Sum:
             self._gaps,
             self._gap_s,
             self._clipped if tells_clipping else None,
-            self._noise.u_mean(),
+            self._u_noise_w(),
             self._blur_s,
+        )
+
+    def _u_noise_w(self) -> float | None:
+        if self._update_s is None:
+            return self._noise.u_mean()
+        # What a counter's readings scatter by is their age, up to one renewal at either edge, and not its source's noise.
+        return (
+            abs(math.fsum(self._energies_j)) * self._update_s / (math.sqrt(6.0) * self._window.duration_s**2)
         )
 
     def _whole(self, t_s: Floats, values: Floats) -> None:

@@ -6,7 +6,11 @@
     │   ├── MeterUnavailable    it cannot be opened here
     │   ├── MeterStateError     a step of open, start, stop, close out of order
     │   ├── OptionInvalid       an option of a meter is unknown or wrong
+    │   ├── WrongInstrument     another instrument answers than the driver is for
+    │   ├── InstrumentError     the instrument itself reports an error
+    │   ├── ReplyInvalid        it answered what its manual does not know
     │   └── NoReading           it yielded nothing, or stopped doing so
+    │       └── LinkLost        nobody answers any more: switched off, cable pulled, broker gone
     ├── RailUnreadable          a rail of the board exists but cannot be read
     ├── TraceInvalid            samples that no trace can be made of
     ├── WindowInvalid           a window that is empty, inverted or not covered by samples
@@ -39,6 +43,22 @@ class OptionInvalid(MeterError):
 
 class NoReading(MeterError):
     """A source yielded no value; never to be replaced by zero."""
+
+
+class LinkLost(NoReading):
+    """The way to the instrument broke: no answer in time, connection closed, port vanished."""
+
+
+class WrongInstrument(MeterError):
+    """The instrument that answers is not one that the driver is for; the message names both."""
+
+
+class InstrumentError(MeterError):
+    """The instrument refused a command or reports an error of its own; the message quotes it."""
+
+
+class ReplyInvalid(MeterError):
+    """A reply is cut off, of wrong length, out of turn or not what the manual describes."""
 
 
 class RailUnreadable(PowerError):

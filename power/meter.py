@@ -1,6 +1,7 @@
 """What every meter is: a life cycle, and a statement of what its readings mean.
 
 with SomeMeter(...) as meter:      # open, close
+    meter.plan(60.0)               # instruments with a memory need to know
     meter.start()
     meter.mark()                   # at each edge of a window: meters that only count read here
     trace = meter.stop()
@@ -20,7 +21,17 @@ from power.errors import MeterStateError, MeterUnavailable, PowerError
 from power.trace import Reading, Trace
 from power.uncertainty import Accuracy
 
-__all__ = ["Accuracy", "Capabilities", "Clock", "Kind", "Meter", "Scope", "shared_reading", "widest"]
+__all__ = [
+    "Accuracy",
+    "Capabilities",
+    "Clock",
+    "Identity",
+    "Kind",
+    "Meter",
+    "Scope",
+    "shared_reading",
+    "widest",
+]
 
 Scope = Literal["rail", "card", "module", "board", "wall"]
 Kind = Literal["measured", "estimated", "simulated"]
@@ -37,6 +48,7 @@ class Capabilities:
     accuracy         None if nobody states it: no uncertainty can be stated then, and the result says so
     clock            whose monotonic clock the trace's times are: "board" where the board samples itself
     kind             whether watts were measured at all
+    same_range       whether all readings were on one range, so that its offset cancels above idle
     """
 
     reading: Reading
@@ -46,6 +58,21 @@ class Capabilities:
     accuracy: Accuracy | None = None
     clock: Clock = "host"
     kind: Kind = "measured"
+    same_range: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which instrument answers. What it does not tell is None.
+
+    is_simulated   it says of itself that it is a simulation; its results are of kind "simulated"
+    """
+
+    maker: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+    is_simulated: bool = False
 
 
 class _Stage(Enum):
@@ -71,7 +98,17 @@ class Meter(ABC):
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What the readings are; complete once open."""
+        """What the readings are; complete once open, and at their most exact after `stop`."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which instrument this is, once open; nothing is known of meters that are no instruments."""
+        return Identity()
+
+    @property
+    def range_text(self) -> str | None:
+        """The range it is on, such as "15 V / 1 A", in the words certificates use; None if it has none."""
+        return None
 
     def open(self) -> Self:
         """Reach the instrument. Raises MeterUnavailable in a sentence that says what to do."""
@@ -79,6 +116,14 @@ class Meter(ABC):
         self._open()
         self._stage = _Stage.OPEN
         return self
+
+    def plan(self, duration_s: float) -> None:
+        """Tell, before `start`, how long the recording will be at most: instruments with a memory fit their record to it.
+
+        Raises OptionInvalid, in a sentence that says what would fit, if it cannot.
+        """
+        self._expect("plan", _Stage.OPEN)
+        self._plan(duration_s)
 
     def start(self) -> None:
         """Begin recording; returns when the first reading is on its way."""
@@ -125,8 +170,18 @@ class Meter(ABC):
                 "the order is open, start, mark, stop, close."
             )
 
+    def begin_ranging(self) -> bool:
+        """Let the instrument choose its ranges for the next recording; false if it has none to choose."""
+        return False
+
+    def fix_ranges(self) -> None:  # noqa: B027 - most meters have no ranges
+        """Keep, from now on, the ranges that the last recording needed."""
+
     @abstractmethod
     def _open(self) -> None: ...
+
+    def _plan(self, duration_s: float) -> None:  # noqa: B027 - most meters record for as long as it takes
+        """Fit the record, for instruments that have to."""
 
     @abstractmethod
     def _start(self) -> None: ...

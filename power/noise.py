@@ -1,7 +1,8 @@
 """Type A uncertainty of a mean of autocorrelated samples, by batch means, in constant memory.
 
-Source: G. S. Fishman, "Grouping observations in digital simulation", Management Science 24 (1978); the factor for few
-batches is JCGM 101:2008 (GUM Supplement 1), 6.4.9.
+Sources: G. S. Fishman, "Grouping observations in digital simulation", Management Science 24 (1978); the variance of the batches
+from the mean square of successive differences, J. von Neumann et al., Annals of Mathematical Statistics 12 (1941), which a
+trend does not inflate; the factor for few batches is JCGM 101:2008 (GUM Supplement 1), 6.4.9.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def u_mean(values: NDArray[np.float64]) -> float | None:
 
 def _u_mean(means: NDArray[np.float64]) -> float:
     count = len(means)
-    spread = float(np.std(means, ddof=1)) / math.sqrt(count)
+    # Differences of neighbours see scatter but not a trend, which the integral follows and which is no error of it.
+    steps = np.diff(means)
+    spread = math.sqrt(float(np.dot(steps, steps)) / (2.0 * (count - 1))) / math.sqrt(count)
     # The mean of few values follows Student's distribution, whose standard deviation is this much larger.
     return spread * math.sqrt((count - 1) / (count - 3))

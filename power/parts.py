@@ -103,8 +103,9 @@ class Parts:
 
     def _edges(self) -> dict[str, float | None]:
         duration_s = self.run.window.duration_s
-        # Both edges blur the same way, so their errors add; anything up to the whole is equally likely.
-        edges_j = self.step_w * self.run.blur_s / math.sqrt(3.0)
+        # Both edges blur the same way, so their errors add. Where power steps just at the edges, as it does between idle and
+        # run, the error is made in full: it is no limit that is seldom reached.
+        edges_j = self.step_w * self.run.blur_s
         clock = None
         if self.clock_bound_s is not None:
             clock = math.sqrt(2.0) * self.step_w * self.clock_bound_s / math.sqrt(3.0) / duration_s

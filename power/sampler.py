@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from power.errors import NoReading, PowerError
+from power.errors import LinkLost, NoReading, PowerError
 from power.sample import Sample
 from power.timebase import HOST_TIME, Ticker, Timebase
 from power.trace import Reading, Trace
@@ -21,12 +21,10 @@ class Sampler:
 
     `interval_s` is the time between readings, kept on a fixed grid so that a slow read does not shift the later ones.
     `read` may raise PowerError: a single failure, as of a busy I²C bus, leaves a sample without values, which counts as
-    lost; three in a row end it, and `stop` raises the last.
+    lost; three in a row, or a link that is gone, end it, and `stop` raises the last.
     """
 
-    def __init__(
-        self, read: Callable[[], Sample], interval_s: float, timebase: Timebase = HOST_TIME
-    ) -> None:
+    def __init__(self, read: Callable[[], Sample], interval_s: float, timebase: Timebase = HOST_TIME) -> None:
         self._read, self._interval_s, self._timebase = read, interval_s, timebase
         self._samples: list[Sample] = []
         self._lock = threading.Lock()
@@ -63,7 +61,7 @@ class Sampler:
             self._failures = 0
         except PowerError as error:
             self._failures += 1
-            if self._failures >= FAILURES:
+            if self._failures >= FAILURES or isinstance(error, LinkLost):
                 self._error = error
                 return False
             with self._lock:
@@ -84,7 +82,6 @@ def trace_of(samples: Sequence[Sample], reading: Reading, interval_s: float | No
     time_ns = np.array([sample.time_ns for sample, _ in known], np.int64)
     fresh = np.concatenate(([True], np.diff(time_ns) > 0))
     t_s, column = time_ns[fresh] / 1e9, np.array([value for _, value in known])[fresh]
-    clipped = [sample.is_clipped for sample, _ in known]
     return Trace(
         t_s,
         power_w=None if counter else column,
@@ -93,7 +90,7 @@ def trace_of(samples: Sequence[Sample], reading: Reading, interval_s: float | No
         current_a=_column([sample.current_a for sample, _ in known], fresh),
         reading=reading,
         interval_s=interval_s,
-        clipped=None if None in clipped else np.array(clipped, np.bool_)[fresh],
+        clipped=_clipped(samples, values, fresh),
         lost=len(samples) - len(known),
     )
 
@@ -104,3 +101,21 @@ def _column(
     if any(value is None for value in values):
         return None
     return np.array(values, np.float64)[keep]
+
+
+def _clipped(
+    samples: Sequence[Sample],
+    values: Sequence[float | None],
+    keep: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
+    """Mark the readings at the limit. One that gave no value because it was over the range marks the next one."""
+    if all(sample.is_clipped is None for sample in samples):
+        return None
+    marks: list[bool] = []
+    is_pending = False
+    for sample, value in zip(samples, values, strict=True):
+        is_pending = is_pending or bool(sample.is_clipped)
+        if value is not None:
+            marks.append(is_pending)
+            is_pending = False
+    return np.array(marks, np.bool_)[keep]

@@ -59,6 +59,9 @@ class Trace:
     averaging_s  averaging time of an "average" meter (absent: interval_s); None for the others
     update_s     time between renewals of a counter; None if unknown, and for the others
     clipped      [n] true where the meter was at its limit, None if it cannot tell
+    marker       [n] level of a spare channel that the board's GPIO drives, None if there is none
+    clock_bound_s  largest error of all times together against the clock they are on: how well the start of an instrument's own
+                 record is known
     lost         number of readings that failed or never came
     calibration  the certificate applied, None if there is none
 
@@ -75,6 +78,8 @@ class Trace:
     averaging_s: float | None = None
     update_s: float | None = None
     clipped: Flags | None = None
+    marker: Flags | None = None
+    clock_bound_s: float = 0.0
     lost: int = 0
     calibration: str | None = None
 
@@ -131,13 +136,15 @@ class Trace:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise TraceInvalid(f"A trace's {name} must be positive, not {value!r}.")
+        if not (np.isfinite(self.clock_bound_s) and self.clock_bound_s >= 0.0):
+            raise TraceInvalid(f"A trace's clock_bound_s must not be negative, as {self.clock_bound_s!r} is.")
         if self.reading == "average" and self.interval_s is None and self.averaging_s is None:
             raise TraceInvalid("A trace of averages must say over what time they are: give averaging_s.")
 
     def _check_lengths(self) -> None:
         if self.t_s.ndim != 1 or len(self.t_s) == 0:
             raise TraceInvalid("A trace needs at least one sample; the meter yielded none.")
-        for name in ("power_w", "energy_j", "voltage_v", "current_a", "clipped"):
+        for name in ("power_w", "energy_j", "voltage_v", "current_a", "clipped", "marker"):
             column = getattr(self, name)
             if column is not None and column.shape != self.t_s.shape:
                 raise TraceInvalid(f"A trace's {name} has {column.size} values for {self.t_s.size} times.")
@@ -222,5 +229,6 @@ def total(traces: list[Trace]) -> Trace:
         averaging_s=max(averaging) if averaging else None,
         update_s=max(updates) if updates else None,
         clipped=np.any(clipped, axis=0) if clipped else None,
+        clock_bound_s=max(trace.clock_bound_s for trace in traces),
         lost=sum(trace.lost for trace in traces),
     )

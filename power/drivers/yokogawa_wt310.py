@@ -1,0 +1,272 @@
+"""Yokogawa WT310, WT310E and their kin: power analysers that average over each update of their display.
+
+Source: Yokogawa IM WT310E-17EN, "WT310E/WT310EH/WT332E/WT333E Digital Power Meter Communication Interface User's Manual"; the
+specifications are those of IM WT310E-01EN (accuracy of power, 12 months, power factor 1).
+
+Modes: "average" reads U, I and P at each update; "integration" lets the instrument count energy (WH) and reads the counter.
+Ranges that are not given are left to the instrument, which may change them in mid-run: offsets do not cancel then.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+from power.drivers.base import PolledInstrument, check_model, parse_idn
+from power.errors import InstrumentError, NoReading, ReplyInvalid
+from power.meter import Identity, Scope
+from power.options import Options
+from power.sample import Sample
+from power.timebase import Timebase
+from power.trace import Reading
+from power.transports.scpi import ScpiLink, VisaLink
+from power.uncertainty import GainOffset
+
+MODELS = ("WT310", "WT332", "WT333")
+VOLTAGE_RANGES_V = (15.0, 30.0, 60.0, 150.0, 300.0, 600.0)
+CURRENT_RANGES_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+UPDATES_S = {
+    0.1: "100MS",
+    0.25: "250MS",
+    0.5: "500MS",
+    1.0: "1S",
+    2.0: "2S",
+    5.0: "5S",
+    10.0: "10S",
+    20.0: "20S",
+}
+INPUTS = {"dc": ("DC", 0.001, 0.002), "rms": ("RMS", 0.001, 0.0005), "vmean": ("VMEan", 0.001, 0.0005)}
+"""Input mode → its name, and the limits of error of power: of reading, of range (DC; 45 to 66 Hz)."""
+LONGEST_INTEGRATION = "10000,0,0"
+SEEN_LATE_S = 0.01
+"""Time within which an update is noticed and read."""
+
+
+class Wt310(PolledInstrument):
+    """One element of the instrument, element 1."""
+
+    driver = "yokogawa-wt310"
+    scope: Scope = "wall"
+    time_bound_s = SEEN_LATE_S
+
+    def __init__(
+        self,
+        resource: str,
+        timebase: Timebase,
+        *,
+        integrates: bool = False,
+        voltage_range_v: float | None = None,
+        current_range_a: float | None = None,
+        update_s: float = 0.1,
+        input_mode: str = "dc",
+        link: ScpiLink | None = None,
+    ) -> None:
+        """`link` is for tests; else `resource` is opened by `connect`."""
+        self._resource, self._timebase, self._link = resource, timebase, link
+        self._integrates, self._period_s, self._input = integrates, update_s, input_mode
+        self._ranges = (voltage_range_v, current_range_a)
+        self._now_v, self._now_a = voltage_range_v or 0.0, current_range_a or 0.0
+        self._has_moved = False
+        self.averaging_s = None if integrates else update_s
+        self.update_s = update_s if integrates else None
+
+    @classmethod
+    def from_options(cls, options: Options, timebase: Timebase) -> Self:
+        """Take resource, mode, voltage_range_v, current_range_a, update_s and input."""
+        voltage_range_v = options.maybe("voltage_range_v", above=0.0)
+        current_range_a = options.maybe("current_range_a", above=0.0)
+        update_s = options.number("update_s", 0.1)
+        for key, value, known in (
+            ("voltage_range_v", voltage_range_v, VOLTAGE_RANGES_V),
+            ("current_range_a", current_range_a, CURRENT_RANGES_A),
+            ("update_s", update_s, tuple(UPDATES_S)),
+        ):
+            if value is not None and value not in known:
+                options.fail(f"{key} is {value:g}, but a WT310 has {', '.join(f'{one:g}' for one in known)}")
+        return cls(
+            options.text("resource"),
+            timebase,
+            integrates=options.choice("mode", ("average", "integration"), "average") == "integration",
+            voltage_range_v=voltage_range_v,
+            current_range_a=current_range_a,
+            update_s=update_s,
+            input_mode=options.choice("input", tuple(INPUTS), "dc"),
+        )
+
+    @property
+    def reading(self) -> Reading:
+        """Averages, or a counter."""
+        return "counter" if self._integrates else "average"
+
+    @property
+    def interval_s(self) -> float:
+        """The update period."""
+        return self._period_s
+
+    @property
+    def poll_s(self) -> float:
+        """Asked a little more often than it updates: the answer waits for the update."""
+        return self._period_s if self._integrates else 0.9 * self._period_s
+
+    @property
+    def range_text(self) -> str | None:
+        """Voltage and current range."""
+        return f"{self._now_v:g} V / {self._now_a:g} A"
+
+    @property
+    def same_range(self) -> bool:
+        """Whether the automatic ranges stayed where they were."""
+        return not self._has_moved
+
+    def accuracy(self, voltage_v: float | None) -> GainOffset:
+        """Return the limits of error of power; the range of power is voltage range × current range."""
+        _, of_reading, of_range = INPUTS[self._input]
+        return GainOffset.from_limits(
+            of_reading, of_range * self._now_v * self._now_a, source="IM WT310E-01EN"
+        )
+
+    def connect(self) -> Identity:
+        """Set input mode, update rate, ranges, and what is read."""
+        link = self._link = self._link or VisaLink(self._resource)
+        identity = parse_idn(link.query("*IDN?"))
+        try:
+            check_model(identity, MODELS, self.driver, link.address)
+            self._set_up(link)
+        except Exception:
+            link.close()
+            raise
+        return identity
+
+    def begin(self) -> None:
+        """Note the ranges; start the integration where it is wanted."""
+        self._has_moved = False
+        self._read_ranges()
+        if self._integrates:
+            link = self._connected
+            for command in (
+                ":INTEGrate:RESet",
+                ":INTEGrate:MODE NORMal",
+                f":INTEGrate:TIMer {LONGEST_INTEGRATION}",
+            ):
+                link.write(command)
+            link.write(":INTEGrate:STARt")
+            self._check_errors()
+
+    def read(self) -> Sample:
+        """Wait for the next update and return it; in integration mode return the counter as it is."""
+        link = self._connected
+        if not self._integrates:
+            link.query(":STATus:EESR?")
+            link.write(":COMMunicate:WAIT 1")
+        asked_ns = self._timebase.now_ns() if self._integrates else None
+        values = self._numbers(link.query(":NUMeric:NORMal:VALue?"))
+        now_ns = self._timebase.now_ns()
+        if self._is_automatic and not self._integrates:
+            self._read_ranges()
+        is_over = any(value == math.inf for value in values)
+        voltage_v, current_a, power_w, energy_wh = (None if v == math.inf else v for v in values)
+        return Sample(
+            now_ns if asked_ns is None else (asked_ns + now_ns) // 2,
+            power_w=None if self._integrates else power_w,
+            voltage_v=voltage_v,
+            current_a=current_a,
+            energy_j=energy_wh * 3600.0 if self._integrates and energy_wh is not None else None,
+            is_clipped=is_over,
+        )
+
+    def end(self) -> None:
+        """Stop the integration."""
+        if self._integrates:
+            self._connected.write(":INTEGrate:STOP")
+
+    def begin_ranging(self) -> bool:
+        """Switch automatic ranges on."""
+        self._ranges = (None, None)
+        self._write_ranges(self._connected)
+        return True
+
+    def fix_ranges(self) -> None:
+        """Keep the largest ranges that were seen."""
+        self._ranges = (self._now_v, self._now_a)
+        self._write_ranges(self._connected)
+
+    def make_safe(self) -> None:
+        """Stop the integration and give the front panel back."""
+        if self._link is not None:
+            self._link.write(
+                ":INTEGrate:STOP;:COMMunicate:REMote OFF" if self._integrates else ":COMMunicate:REMote OFF"
+            )
+
+    def disconnect(self) -> None:
+        """Close the line."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    @property
+    def _connected(self) -> ScpiLink:
+        if self._link is None:
+            raise NoReading("The power analyser was not connected.")
+        return self._link
+
+    @property
+    def _is_automatic(self) -> bool:
+        return None in self._ranges
+
+    def _set_up(self, link: ScpiLink) -> None:
+        link.write("*CLS")
+        for command in (
+            ":COMMunicate:HEADer OFF",
+            f":INPut:MODE {INPUTS[self._input][0]}",
+            f":RATE {UPDATES_S[self._period_s]}",
+            ":STATus:FILTer1 FALL",
+            ":NUMeric:FORMat ASCii",
+            ":NUMeric:NORMal:NUMBer 4",
+            ":NUMeric:NORMal:ITEM1 U,1",
+            ":NUMeric:NORMal:ITEM2 I,1",
+            ":NUMeric:NORMal:ITEM3 P,1",
+            ":NUMeric:NORMal:ITEM4 WH,1",
+        ):
+            link.write(command)
+        self._write_ranges(link)
+        self._check_errors()
+
+    def _write_ranges(self, link: ScpiLink) -> None:
+        for name, unit, value in (("VOLTage", "V", self._ranges[0]), ("CURRent", "A", self._ranges[1])):
+            if value is None:
+                link.write(f":INPut:{name}:AUTO ON")
+            else:
+                link.write(f":INPut:{name}:AUTO OFF")
+                link.write(f":INPut:{name}:RANGe {value:g}{unit}")
+
+    def _read_ranges(self) -> None:
+        before = (self._now_v, self._now_a)
+        if not self._is_automatic:
+            self._now_v, self._now_a = self._ranges[0] or 0.0, self._ranges[1] or 0.0
+            return
+        link = self._connected
+        now = (float(link.query(":INPut:VOLTage:RANGe?")), float(link.query(":INPut:CURRent:RANGe?")))
+        self._now_v, self._now_a = max(before[0], now[0]), max(before[1], now[1])
+        self._has_moved = self._has_moved or (before != (0.0, 0.0) and now != before)
+
+    def _numbers(self, answer: str) -> list[float | None]:
+        """Read U, I, P, WH: None is "no data" (NAN), infinity is over the range (INF)."""
+        fields = answer.split(",")
+        if len(fields) != 4:
+            raise ReplyInvalid(
+                f"'{self._resource}' answered {len(fields)} values instead of 4: '{answer[:60]}'."
+            )
+        try:
+            values = [float(field) for field in fields]
+        except ValueError:
+            raise ReplyInvalid(
+                f"'{self._resource}' answered '{answer[:60]}', which holds no four numbers."
+            ) from None
+        return [None if math.isnan(value) else value for value in values]
+
+    def _check_errors(self) -> None:
+        answer = self._connected.query(":STATus:ERRor?")
+        if not answer.lstrip("+").startswith("0"):
+            raise InstrumentError(
+                f"The power analyser at '{self._resource}' reports {answer}; see its manual."
+            )

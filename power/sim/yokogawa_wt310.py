@@ -1,0 +1,208 @@
+"""A simulated Yokogawa WT310E: averages over each update, ranges, integration."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from power.drivers.yokogawa_wt310 import CURRENT_RANGES_A, INPUTS, UPDATES_S, VOLTAGE_RANGES_V
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.timebase import HOST_TIME, Timebase
+
+
+class SimulatedWt310(ScpiSimulator):
+    """DC on a supply; current and voltage ranges as the instrument has them."""
+
+    driver = "yokogawa-wt310"
+    idn = "YOKOGAWA,WT310E,{serial},F1.03"
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        timebase: Timebase = HOST_TIME,
+        faults: Faults | None = None,
+        seed: int | None = None,
+        port: int = 0,
+    ) -> None:
+        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
+        self._rng = np.random.default_rng(0 if seed is None else seed)
+        self._gain, self._offset = (0.0, 0.0) if seed is None else map(float, self._rng.uniform(-1.0, 1.0, 2))
+        self._period_s = 0.25
+        self._range = {"V": 15.0, "A": 1.0}
+        self._is_auto = {"V": False, "A": False}
+        self._input = "dc"
+        self._counted: tuple[float, float] | None = None
+        self._stopped_j = 0.0
+        self._origin_s = self._now_s()
+
+    @command(
+        "COMMunicate:HEADer",
+        "COMMunicate:REMote",
+        "STATus:FILTer<n>",
+        "NUMeric:FORMat",
+        "NUMeric:NORMal:NUMBer",
+    )
+    def accept(self, argument: str, *numbers: int) -> None:
+        """Take a setting that this simulation always has."""
+
+    @command("NUMeric:NORMal:ITEM<n>")
+    def item(self, argument: str, number: int) -> None:
+        """Take U, I, P, WH in this order only."""
+        if argument.upper() != ("U,1", "I,1", "P,1", "WH,1")[number - 1]:
+            raise ScpiError(-224, f"Illegal parameter value; {argument}")
+
+    @command("INPut:MODE")
+    def input_mode(self, argument: str) -> None:
+        """Choose RMS, VMEan or DC."""
+        chosen = word(argument, "RMS", "VMEan", "DC")
+        self._input = {"RMS": "rms", "VME": "vmean", "DC": "dc"}[chosen]
+
+    @command("RATE")
+    def rate(self, argument: str) -> None:
+        """Choose the update period."""
+        for period_s, name in UPDATES_S.items():
+            if argument.upper() == name:
+                self._period_s = period_s
+                return
+        raise ScpiError(-224, f"Illegal parameter value; {argument}")
+
+    @command("INPut:VOLTage:RANGe")
+    def voltage_range(self, argument: str) -> None:
+        """Choose a voltage range."""
+        self._set_range("V", argument, VOLTAGE_RANGES_V)
+
+    @command("INPut:CURRent:RANGe")
+    def current_range(self, argument: str) -> None:
+        """Choose a current range."""
+        self._set_range("A", argument, CURRENT_RANGES_A)
+
+    @command("INPut:VOLTage:RANGe?")
+    def voltage_range_now(self, argument: str) -> str:
+        """Tell the voltage range."""
+        return f"{self._range['V']:.2E}"
+
+    @command("INPut:CURRent:RANGe?")
+    def current_range_now(self, argument: str) -> str:
+        """Tell the current range."""
+        return f"{self._range['A']:.2E}"
+
+    @command("INPut:VOLTage:AUTO")
+    def voltage_auto(self, argument: str) -> None:
+        """Choose automatic ranging."""
+        self._is_auto["V"] = on_off(argument)
+
+    @command("INPut:CURRent:AUTO")
+    def current_auto(self, argument: str) -> None:
+        """Choose automatic ranging."""
+        self._is_auto["A"] = on_off(argument)
+
+    @command("STATus:EESR?")
+    def extended_events(self, argument: str) -> str:
+        """Clear the register of events."""
+        return "0"
+
+    @command("COMMunicate:WAIT")
+    def wait(self, argument: str) -> None:
+        """Let time pass up to the next update."""
+        past_s = self._now_s() - self._origin_s
+        self.timebase.sleep((math.floor(past_s / self._period_s + 1e-6) + 1) * self._period_s - past_s)
+
+    @command("STATus:ERRor?")
+    def error(self, argument: str) -> str:
+        """Return the oldest error."""
+        return self.next_error(argument)
+
+    @command("INTEGrate:RESet")
+    def integration_reset(self, argument: str) -> None:
+        """Set the counter to zero."""
+        self._counted, self._stopped_j = None, 0.0
+
+    @command("INTEGrate:MODE")
+    def integration_mode(self, argument: str) -> None:
+        """Choose normal or continuous."""
+        word(argument, "NORMal", "CONTinuous")
+
+    @command("INTEGrate:TIMer")
+    def integration_timer(self, argument: str) -> None:
+        """Take hours, minutes, seconds."""
+        if len([number(part, 0, 10000) for part in argument.split(",")]) != 3:
+            raise ScpiError(-115, "Unexpected number of parameters")
+
+    @command("INTEGrate:STARt")
+    def integration_start(self, argument: str) -> None:
+        """Begin to count."""
+        if self._counted is not None:
+            raise ScpiError(813, "Illegal operation")
+        self._counted = (self._now_s(), self._stopped_j)
+
+    @command("INTEGrate:STOP")
+    def integration_stop(self, argument: str) -> None:
+        """Count no more."""
+        if self._counted is not None:
+            self._stopped_j, self._counted = self._energy_j(), None
+
+    @command("NUMeric:NORMal:VALue?")
+    def values(self, argument: str) -> str:
+        """Tell U, I, P and WH of the last update."""
+        end_s = self._updated_s()
+        power_w = self._read_w(end_s - self._period_s, end_s)
+        current_a = power_w / self.load.supply_v
+        self._range_automatically(current_a)
+        is_over = current_a > 1.3 * self._range["A"] or self.load.supply_v > 1.3 * self._range["V"]
+        if self.faults.clip_w and power_w >= self.faults.clip_w:
+            is_over = True
+        watts = "INF" if is_over else f"{power_w:.6E}"
+        amperes = "INF" if is_over else f"{current_a:.6E}"
+        hours = "NAN" if self._counted is None and not self._stopped_j else f"{self._energy_j() / 3600.0:.9E}"
+        return f"{self.load.supply_v:.4E},{amperes},{watts},{hours}"
+
+    def _set_range(self, unit: str, argument: str, known: tuple[float, ...]) -> None:
+        value = number(argument, 0.0, 1e4)
+        if value not in known:
+            raise ScpiError(-222, f"Data out of range; {argument}")
+        self._range[unit] = value
+
+    def _range_automatically(self, current_a: float) -> None:
+        if self._is_auto["A"]:
+            self._range["A"] = next(
+                (r for r in CURRENT_RANGES_A if current_a <= 1.3 * r), CURRENT_RANGES_A[-1]
+            )
+        if self._is_auto["V"]:
+            fit = (r for r in VOLTAGE_RANGES_V if self.load.supply_v <= 1.3 * r)
+            self._range["V"] = next(fit, VOLTAGE_RANGES_V[-1])
+
+    def _now_s(self) -> float:
+        return self.timebase.now_ns() / 1e9
+
+    def _updated_s(self) -> float:
+        past_s = self._now_s() - self._origin_s
+        return self._origin_s + math.floor(past_s / self._period_s + 1e-6) * self._period_s
+
+    def _read_w(self, start_s: float, end_s: float) -> float:
+        true_w = self.load.waveform.energy_j(start_s, end_s) / (end_s - start_s)
+        faults = self.faults
+        true_w = true_w * (1.0 + faults.gain) + faults.offset_w
+        true_w += (
+            faults.drift_w_per_s * (end_s - self._origin_s)
+            + float(self._rng.normal(0.0, 1.0)) * faults.noise_w
+        )
+        return true_w * (1.0 + self._gain_limit * self._gain) + self._offset_limit_w * self._offset
+
+    @property
+    def _gain_limit(self) -> float:
+        return INPUTS[self._input][1]
+
+    @property
+    def _offset_limit_w(self) -> float:
+        return INPUTS[self._input][2] * self._range["V"] * self._range["A"]
+
+    def _energy_j(self) -> float:
+        if self._counted is None:
+            return self._stopped_j
+        start_s, before_j = self._counted
+        end_s = self._updated_s()
+        return before_j + (self._read_w(start_s, end_s) * (end_s - start_s) if end_s > start_s else 0.0)
