@@ -7,6 +7,7 @@ refused with the nearest known one.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -20,13 +21,11 @@ from hostctl.errors import UsageError
 FILE_NAME = "farm.toml"
 LOCAL = "local"
 SCOPES = ("rail", "card", "module", "board", "wall")
-DEVICE_KEYS = ("address", "board", "tags", "meter", "power_switch", "tls")
+DEVICE_KEYS = ("address", "board", "tags", "meter", "power_switch", "tls", "idle_states")
+IDLE_STATE_KEYS = ("power_w", "u_w", "description")
 TLS_KEYS = ("ca", "certificate", "key", "server_name")
-METER_KEYS = (
-    "driver", "scope", "resource", "port", "broker", "topic", "supply_v", "voltage", "current", "rails",
-    "idle_w", "max_w", "url", "path",
-    "accuracy", "interval_s", "u_w",
-)  # fmt: skip
+METER_KEYS = ("driver", "scope", "calibration", "latency_s", "latency_u_s")
+"""Keys of every meter; its driver adds its own (power/catalogue.py)."""
 # A name, an IPv4 address, or an IPv6 address in brackets.
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
 PORT = re.compile(r"[0-9]{1,5}")
@@ -49,6 +48,16 @@ class Tls:
 
 
 @dataclass(frozen=True)
+class StatedIdle:
+    """The power of a named idle state that somebody measured by other means, W. `u_w` is expanded (k = 2), None: unknown."""
+
+    name: str
+    power_w: float
+    u_w: float | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
 class Device:
     """A board of the farm. `address` None is this machine: a farmd is started for the call. `meter` None: none is configured."""
 
@@ -59,16 +68,24 @@ class Device:
     meter: str | None = None
     power_switch: Mapping[str, Any] | None = None
     tls: Tls | None = None
+    idle_states: tuple[StatedIdle, ...] = ()
 
 
 @dataclass(frozen=True)
 class MeterConfig:
-    """An instrument: its driver, what it sees (`scope`, None: the driver's own), and the driver's options."""
+    """An instrument: its driver, what it sees (`scope`, None: the driver's own), and the driver's options.
+
+    latency_s, latency_u_s  how late its times are, and the standard uncertainty of that
+    calibration             file of its certificate, None if it has none
+    """
 
     name: str
     driver: str
     scope: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    latency_s: float = 0.0
+    latency_u_s: float = 0.0
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +224,23 @@ def _device(name: str, entry: Any, where: str, meters: Mapping[str, MeterConfig]
         meter=meter,
         power_switch=_power_switch(entry, where, place),
         tls=_tls(entry, where, place),
+        idle_states=_idle_states(entry, where, place),
     )
+
+
+def _idle_states(entry: Mapping[str, Any], where: str, place: str) -> tuple[StatedIdle, ...]:
+    found = []
+    for name, raw in _table_of(entry, "idle_states", where, place).items():
+        here = f"{place} idle_states.{name}"
+        state = _mapping(raw, where, here)
+        _known(state, IDLE_STATE_KEYS, where, here)
+        power_w, u_w = _number(state, "power_w", where, here), _number(state, "u_w", where, here)
+        if power_w is None:
+            _fail(where, f"{here} has no power_w; give its power in watts")
+        if u_w is not None and u_w < 0.0:
+            _fail(where, f"u_w of {here} is negative; give the expanded uncertainty (k = 2) in watts")
+        found.append(StatedIdle(name, power_w, u_w, _text(state, "description", where, here)))
+    return tuple(found)
 
 
 def _address(name: str, entry: Mapping[str, Any], where: str, place: str) -> str | None:
@@ -277,25 +310,46 @@ def _tls(entry: Mapping[str, Any], where: str, place: str) -> Tls | None:
 
 
 def _meter(name: str, entry: Any, where: str) -> MeterConfig:
-    from power.catalogue import driver_names
+    from power.catalogue import DRIVERS, driver_names
 
     place = f"[meters.{name}]"
     entry = _mapping(entry, where, place)
-    _known(entry, METER_KEYS, where, place)
     driver = _text(entry, "driver", where, place)
     if driver is None:
         _fail(where, f"{place} has no driver; the drivers are {', '.join(driver_names())}")
     if driver not in driver_names():
-        _fail(where, f"{place} names the driver '{driver}', which is not one of {', '.join(driver_names())}")
+        known = nearest(driver, driver_names()) or f", which is not one of {', '.join(driver_names())}"
+        _fail(where, f"{place} names the driver '{driver}'{known}")
+    _known(entry, (*METER_KEYS, *sorted(DRIVERS[driver].options)), where, place)
     scope = _text(entry, "scope", where, place)
     if scope is not None and scope not in SCOPES:
         _fail(where, f"the scope '{scope}' of {place} is not one of {', '.join(SCOPES)}")
-    options = {key: value for key, value in entry.items() if key not in ("driver", "scope")}
-    return MeterConfig(name, driver, scope, options)
+    latency_s, latency_u_s = (
+        _number(entry, key, where, place) or 0.0 for key in ("latency_s", "latency_u_s")
+    )
+    if latency_u_s < 0.0:
+        _fail(where, f"latency_u_s of {place} is negative; give the standard uncertainty of latency_s")
+    options = {key: value for key, value in entry.items() if key not in METER_KEYS}
+    calibration = _text(entry, "calibration", where, place)
+    file = None if calibration is None else Path(where).parent / Path(calibration).expanduser()
+    return MeterConfig(name, driver, scope, options, latency_s, latency_u_s, file)
 
 
 def _table(raw: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
     return _mapping(raw.get(key, {}), where, f"[{key}]")
+
+
+def _table_of(entry: Mapping[str, Any], key: str, where: str, place: str) -> Mapping[str, Any]:
+    return _mapping(entry.get(key, {}), where, f"{place} {key}")
+
+
+def _number(entry: Mapping[str, Any], key: str, where: str, place: str) -> float | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        _fail(where, f"{key} of {place} must be a number, not {value!r}")
+    return float(value)
 
 
 def _mapping(entry: Any, where: str, place: str) -> Mapping[str, Any]:

@@ -101,6 +101,11 @@ class Meter(ABC):
         """What the readings are; complete once open, and at their most exact after `stop`."""
 
     @property
+    def tail_s(self) -> float:
+        """How long it has to run on after a window for its readings to cover it; 0 where it is read when it stops."""
+        return 0.0
+
+    @property
     def identity(self) -> Identity:
         """Which instrument this is, once open; nothing is known of meters that are no instruments."""
         return Identity()

@@ -11,7 +11,7 @@ import difflib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from farm.v1 import device_service_pb2 as pb
 
@@ -20,8 +20,9 @@ from hostctl.client import Board
 from hostctl.errors import MeasurementInvalid, UsageError
 from hostctl.inventory import Device, Inventory, MeterConfig
 from hostctl.session.observe import cpu_readings
+from power import catalogue
 from power.catalogue import DRIVERS, driver
-from power.meter import Meter
+from power.meter import Meter, Scope
 from power.meters.board import RailBlock
 from power.meters.estimate import CpuTimeReading
 from power.rails.totals import total_rails
@@ -48,8 +49,12 @@ class SessionMeter:
 
     meter: Meter
     feed: Callable[[CpuTimeReading], None] | None = None
-    tail_s: float = 0.0
-    """How long it has to run on after the last window, for its last readings to cover that."""
+    last_s: float = 0.0
+
+    @property
+    def tail_s(self) -> float:
+        """How long it has to run on after the last window, for its last readings to cover that."""
+        return max(self.last_s, self.meter.tail_s)
 
     def edge(self) -> None:
         """An idle window begins or ends."""
@@ -105,7 +110,7 @@ def make_meter(
         return _estimate(config, device, board)
     if config.driver == "board":
         return _board_meter(config, board, window_s)
-    return _plain(config)
+    return _own(config)
 
 
 def _automatic(board: Board) -> str:
@@ -115,13 +120,19 @@ def _automatic(board: Board) -> str:
     return "board" if names and readable.issuperset(names) else "estimate"
 
 
-def _plain(config: MeterConfig) -> SessionMeter:
-    entry = driver(config.driver)
-    _check_options(config, entry.options)
-    meter = entry.load()(config.name, **_options(config))
+def _own(config: MeterConfig) -> SessionMeter:
+    """Return a meter that needs nothing of the board: an instrument, or this machine's own sensors."""
+    meter = catalogue.make_meter(config.name, config.driver, config.options, scope=scope_of(config))
+    if driver(config.driver).is_instrument:
+        return SessionMeter(meter)
     # Whoever samples must go on sampling for a moment; a counter is read when it is stopped.
     own_s = config.options.get("interval_s") or _UNTOLD_INTERVAL_S
-    return SessionMeter(meter, tail_s=_LAST_READINGS * float(own_s))
+    return SessionMeter(meter, last_s=_LAST_READINGS * float(own_s))
+
+
+def scope_of(config: MeterConfig) -> Scope | None:
+    """Return the scope that farm.toml gives, None if it leaves that to the driver."""
+    return next((scope for scope in get_args(Scope) if scope == config.scope), None)
 
 
 def _options(config: MeterConfig) -> dict[str, Any]:
@@ -227,7 +238,7 @@ def _board_meter(config: MeterConfig, board: Board, window_s: float) -> SessionM
     )
     slowest_s = max((1.0 / rail.rate_hz for rail in rails if rail.rate_hz), default=0.0)
     own_s = interval_s or max(slowest_s, _UNTOLD_INTERVAL_S)
-    return SessionMeter(meter, tail_s=_LAST_BATCH_S + _LAST_READINGS * own_s)
+    return SessionMeter(meter, last_s=_LAST_BATCH_S + _LAST_READINGS * own_s)
 
 
 class _Rails:

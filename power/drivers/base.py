@@ -25,6 +25,7 @@ from power.timebase import Timebase
 from power.trace import Flags, Floats, Reading
 from power.uncertainty import Accuracy
 
+LAST_READINGS = 3
 SIMULATED_SERIAL = "WATTFARM-SIM"
 """Serial numbers that begin like this are those of power/sim."""
 
@@ -75,6 +76,11 @@ class Instrument(ABC):
         return None
 
     @property
+    def tail_s(self) -> float:
+        """How long a recording has to go on after a window, for the last readings to cover it."""
+        return 0.0
+
+    @property
     def same_range(self) -> bool:
         """Whether all readings since `begin` were on one range."""
         return True
@@ -110,6 +116,11 @@ class PolledInstrument(Instrument):
     time_bound_s: float = 0.0
 
     @property
+    def tail_s(self) -> float:
+        """Some readings."""
+        return LAST_READINGS * self.interval_s
+
+    @property
     def poll_s(self) -> float:
         """How often it is asked: less than interval_s where an answer waits for the next reading."""
         return self.interval_s
@@ -142,6 +153,11 @@ class PushedInstrument(Instrument):
     update_s: float | None = None
     time_bound_s: float = 0.0
     silence_s: float = 5.0
+
+    @property
+    def tail_s(self) -> float:
+        """Some readings; where they come as they like, as long as one may be missing."""
+        return self.silence_s if self.interval_s is None else LAST_READINGS * self.interval_s
 
     @abstractmethod
     def begin(self) -> None:

@@ -65,6 +65,11 @@ class InstrumentMeter(Meter, Generic[I]):
         """The range it is on."""
         return self._instrument.range_text
 
+    @property
+    def tail_s(self) -> float:
+        """Some readings more, and what a reading may be late."""
+        return self._instrument.tail_s
+
     def begin_ranging(self) -> bool:
         """Let the instrument choose its ranges for the next recording."""
         return self._instrument.begin_ranging()
