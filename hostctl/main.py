@@ -33,6 +33,10 @@ VERBS = {
     "stats": ("live", "Watch a device's processors, memory and temperatures."),
     "power": ("live", "Watch a device's power rails."),
     "meter": ("meter", "Instruments: list."),
+    "sim": (
+        "sim",
+        "Simulate an instrument: it speaks the real protocol and measures a load whose energy is known.",
+    ),
     "model": ("model", "Models: count operations, build the zoo's."),
     "results": ("results", "What was measured: list, show, export, report."),
     "calc": ("calc", "Apply the formulas to numbers typed in."),
