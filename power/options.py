@@ -21,6 +21,11 @@ class Options:
         self._given, self._where = given, where
         self._known: set[str] = set()
 
+    @property
+    def known(self) -> frozenset[str]:
+        """The keys that were asked for so far."""
+        return frozenset(self._known)
+
     def __contains__(self, key: str) -> bool:
         self._known.add(key)
         return key in self._given

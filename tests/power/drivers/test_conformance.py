@@ -1,0 +1,103 @@
+"""Every instrument of the catalogue keeps the house rules: documented, checked settings, a full life cycle on its simulator."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from power.catalogue import COMMON, DRIVERS, Driver, driver_names, make_meter
+from power.drivers.base import Instrument
+from power.errors import MeterStateError, OptionInvalid
+from power.options import Options
+from power.sim.clock import VirtualTime
+from power.sim.load import Load
+from power.sim.waveforms import Constant
+from power.timebase import HOST_TIME
+from power.trace import Window
+
+INSTRUMENTS = [name for name in driver_names() if DRIVERS[name].is_instrument]
+LEVEL_W = 3.0
+
+
+def entry_of(name: str) -> Driver:
+    return DRIVERS[name]
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_the_catalogue_and_the_driver_agree(name: str) -> None:
+    entry = entry_of(name)
+    found = entry.instrument()
+    assert issubclass(found, Instrument)
+    assert found.driver == name
+    assert entry.simulated().driver == name
+    assert found.__doc__
+    assert entry.summary
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_a_driver_names_its_source(name: str) -> None:
+    told = importlib.import_module(entry_of(name).module).__doc__ or ""
+    assert "Source" in told or "ource:" in told, f"{name} cites no manual"
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_settings_that_nobody_knows_are_refused(name: str) -> None:
+    with entry_of(name).simulated()(Load(Constant(LEVEL_W))) as simulator:
+        settings = dict(simulator.options)
+    assert set(settings) <= entry_of(name).options
+    with pytest.raises(OptionInvalid, match="nonsense"):
+        make_meter("m", name, {**settings, "nonsense": 1})
+    # Whatever the driver takes stands in the catalogue, which the inventory checks keys by.
+    options = Options(settings, "m")
+    entry_of(name).instrument().from_options(options, HOST_TIME)
+    assert options.known == entry_of(name).options - COMMON
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_life_cycle_on_the_simulator(name: str) -> None:
+    time = VirtualTime()
+    simulated = entry_of(name).simulated()
+    with ExitStack() as stack:
+        simulator = stack.enter_context(simulated(Load(Constant(LEVEL_W), simulated.supply_v), timebase=time))
+        meter = make_meter("m", name, {**simulator.options, "simulated": True}, scope="module", timebase=time)
+        assert meter.driver == name
+        with pytest.raises(MeterStateError, match="cannot start while it is new"):
+            meter.start()
+        stack.callback(meter.close)
+        meter.open()
+        assert meter.capabilities.kind == "simulated"
+        assert meter.capabilities.scope == "module"
+        for _ in range(2):
+            meter.plan(20.0)
+            meter.start()
+            begin_s = time.now_ns() / 1e9
+            time.sleep(14.0 + meter.tail_s)
+            trace = meter.stop()
+            assert trace.reading == meter.capabilities.reading
+            window = Window(begin_s + 3.0, begin_s + 13.0)
+            assert trace.t_s[0] <= window.start_s + 2.0
+            if trace.power_w is not None:
+                assert float(np.mean(trace.power_w)) == pytest.approx(LEVEL_W, rel=0.05)
+        meter.close()
+        meter.close()
+        with pytest.raises(MeterStateError, match="while it is closed"):
+            meter.open()
+        # Whoever comes next finds it as it was.
+        with make_meter("n", name, {**simulator.options, "simulated": True}, timebase=time) as again:
+            assert again.capabilities.kind == "simulated"
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_closing_in_mid_run_leaves_nothing_running(name: str) -> None:
+    time = VirtualTime()
+    simulated = entry_of(name).simulated()
+    with simulated(Load(Constant(LEVEL_W), simulated.supply_v), timebase=time) as simulator:
+        meter = make_meter("m", name, dict(simulator.options), timebase=time).open()
+        meter.plan(5.0)
+        meter.start()
+        time.sleep(0.5)
+        meter.close()
+        meter.close()
