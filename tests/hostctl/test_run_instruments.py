@@ -1,0 +1,103 @@
+"""`hostctl run` with instruments: complete results, and what becomes of a run whose instrument fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostctl.cli.sim import _toml as toml
+from power.catalogue import driver
+from power.sim.base import Simulator
+from power.sim.faults import Faults
+from power.sim.load import Load, ProcessLoad
+from power.sim.parse import machine_busy_s
+from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
+
+IDLE_W, MAX_W = 2.0, 10.0
+INSTRUMENTS: dict[str, dict[str, Any]] = {
+    "yokogawa-wt310": {"voltage_range_v": 15.0, "current_range_a": 2.0, "update_s": 0.1},
+}
+"""Driver → settings beside those that lead to its simulator."""
+LONG_ENOUGH = ("--duration", "3s", "--warmup", "100ms", "--idle", "2s")
+
+
+@contextmanager
+def simulated(name: str, *, faults: Faults | None = None) -> Iterator[Simulator]:
+    """A simulated instrument that measures this machine's processors."""
+    found = driver(name).simulated()
+    power = ProcessLoad(machine_busy_s, idle_w=IDLE_W, max_w=MAX_W)
+    power.start()
+    try:
+        with found(Load(power, found.supply_v), faults=faults, seed=1) as simulator:
+            yield simulator
+    finally:
+        power.stop()
+
+
+def add_meter(hostctl: Hostctl, name: str, simulator: Simulator, settings: dict[str, Any]) -> None:
+    """Write an instrument into the inventory."""
+    values = {"driver": simulator.driver, "scope": "board", **simulator.options, **settings}
+    with hostctl.config.open("a") as file:
+        file.write(f"[meters.{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in values.items()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(INSTRUMENTS))
+def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model: Path) -> None:
+    with simulated(name) as simulator:
+        hostctl.add_device("bench", board, meter="m1")
+        add_meter(hostctl, "m1", simulator, INSTRUMENTS[name])
+        (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH)
+    assert not {"FAILED", "ENERGY_UNAVAILABLE", "TRACE_GAPS", "CLIPPED_SAMPLES"} & codes(result), result["flags"]
+    assert result["valid"] or codes(result) & BOARD_MOODS, result["flags"]
+    meter = result["meter"]
+    assert (meter["name"], meter["driver"], meter["scope"], meter["kind"]) == ("m1", name, "board", "simulated")
+    assert "ENERGY_SIMULATED" in codes(result)
+    for number in (result["power_w"], result["idle_power_w"], result["energy_per_inference_mj"]["gross"]):
+        assert number["value"] > 0.0
+        assert number["u"] > 0.0
+    assert IDLE_W < result["idle_power_w"]["value"] < result["power_w"]["value"] < 1.1 * MAX_W
+
+
+def test_an_instrument_that_is_switched_off_in_mid_run(hostctl: Hostctl, board: str, model: Path) -> None:
+    # Some 25 commands set it up, three make a reading.
+    with simulated("yokogawa-wt310", faults=Faults(disconnect_after=60)) as simulator:
+        hostctl.add_device("bench", board, meter="m1")
+        add_meter(hostctl, "m1", simulator, INSTRUMENTS["yokogawa-wt310"])
+        done = hostctl.run("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH, "--json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (told,) = (json.loads(line) for line in done.stdout.splitlines())
+    assert "check cable and power" in told["flags"][0]["message"]
+    (kept,) = hostctl.stored()
+    assert not kept["valid"]
+    assert hostctl.leases() == []
+
+
+def test_an_instrument_that_is_not_there(hostctl: Hostctl, board: str, model: Path) -> None:
+    with simulated("yokogawa-wt310") as simulator:
+        gone = dict(simulator.options)
+    hostctl.add_device("bench", board, meter="m1")
+    with hostctl.config.open("a") as file:
+        file.write(f'[meters.m1]\ndriver = "yokogawa-wt310"\nresource = "{gone["resource"]}"\n')
+    done = hostctl.run("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH)
+    assert done.returncode == 1
+    assert "check that the instrument is on" in done.stderr + done.stdout
+    assert hostctl.leases() == []
+
+
+def test_one_line_changes_the_meter(hostctl: Hostctl, board: str, model: Path) -> None:
+    with simulated("yokogawa-wt310") as first, simulated("yokogawa-wt310") as second:
+        hostctl.add_device("bench", board, meter="m1")
+        add_meter(hostctl, "m1", first, INSTRUMENTS["yokogawa-wt310"])
+        add_meter(hostctl, "m2", second, INSTRUMENTS["yokogawa-wt310"])
+        short = ("--duration", "600ms", "--warmup", "0s", "--idle", "600ms")
+        (one,) = hostctl.results("run", "--device", "bench", "--model", str(model), *short)
+        hostctl.config.write_text(hostctl.config.read_text().replace('meter = "m1"', 'meter = "m2"'))
+        (other,) = hostctl.results("run", "--device", "bench", "--model", str(model), *short)
+    assert (one["meter"]["name"], other["meter"]["name"]) == ("m1", "m2")
