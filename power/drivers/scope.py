@@ -83,7 +83,13 @@ class Oscilloscope(Instrument):
     """Records once and is read out afterwards.
 
     The order is connect, set_up, arm, trigger, is_done until true (or stop), read of each channel, make_safe.
+
+    clock_ppm      limit of error of its clock
+    keeps_partial  whether `stop` in the middle of a record keeps what there is of it; `read` returns fewer points then
     """
+
+    clock_ppm: float = 50.0
+    keeps_partial: bool = False
 
     @property
     @abstractmethod
@@ -124,4 +130,7 @@ class Oscilloscope(Instrument):
 
     @abstractmethod
     def specified(self, channel: ChannelSetting) -> Specified:
-        """Return the limits of error of a channel's voltage as it is set."""
+        """Return the limits of error of a channel's voltage as it is set.
+
+        As data sheets of oscilloscopes state them, `of_reading` is of the distance between the voltage and the channel's offset.
+        """
