@@ -20,7 +20,7 @@ class MlperfLimits:
     """The limits of the rule set `mlperf`.
 
     least_duration_s         of the measured window
-    settle_s                 of rest at either side of the idle windows, the meter recording
+    settle_s                 of rest at either side of the run, idle windows included, the meter recording
     most_relative_u          expanded uncertainty (k = 2) of the mean power, as a fraction of it
     most_below_ranging       that the testing run's power may be below the ranging run's, as a fraction
     least_of_ranging         length of the testing run, as a fraction of the ranging run's

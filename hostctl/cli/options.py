@@ -107,7 +107,31 @@ class ShapeType(click.ParamType[tuple[str, str]]):
         return name, ",".join(sizes)
 
 
+class IdleStateType(click.ParamType["tuple[str, float | None, float | None]"]):
+    """NAME, NAME=WATTS or NAME=WATTS±U: an idle state, measured or given."""
+
+    name = "name[=watts[±u]]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float | None, float | None]:
+        """Return name, power in W and its expanded uncertainty (None where not given), or refuse."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, rest = (part.strip() for part in value.partition("="))
+        if not name or (equals and not rest):
+            self.fail(
+                f"'{value}' is no idle state; write NAME, or NAME=WATTS±U such as booted=5.2±0.1.", param, ctx
+            )
+        if not equals:
+            return name, None, None
+        power, sign, u = (part.strip() for part in rest.replace("+-", "±").partition("±"))
+        u_w = None if not sign else PositiveNumber().convert(u, param, ctx)
+        return name, PositiveNumber().convert(power, param, ctx), u_w
+
+
 DURATION = DurationType()
+IDLE_STATE = IdleStateType()
 NUMBER = PositiveNumber()
 WORDS = ListOf(click.STRING)
 BATCHES = ListOf(click.IntRange(1, 1_000_000))

@@ -83,19 +83,27 @@ def _reasons(result: dict[str, Any]) -> list[str]:
 
 @results_command.command("show")
 @click.argument("result")
+@click.option(
+    "--budget", "as_budget", is_flag=True, help="Show what its uncertainty is made of, after the GUM."
+)
 @json_option
-def show_command(result: str, as_json: bool) -> None:
+def show_command(result: str, as_budget: bool, as_json: bool) -> None:
     """Show one result: its table, its flags, and where its files are.
 
     RESULT is an id or the beginning of one.
     """
+    from hostctl.results.budget import budget_of, budget_tables
     from hostctl.results.tables import result_table
 
     with open_results() as store:
         found = store.get(result)
         folder, raw = store.folder(found["id"]), store.raw(found["id"])
     if as_json:
-        print_json(found)
+        print_json(budget_of(found) if as_budget else found)
+        return
+    if as_budget:
+        for table in budget_tables(found):
+            print_rich(table)
         return
     print_rich(result_table([found]))
     click.echo(f"id {found['id']}, created {found['created']}, on {found['device']}")

@@ -12,6 +12,7 @@ import click
 from hostctl.cli.options import (
     BATCHES,
     DURATION,
+    IDLE_STATE,
     KEY_VALUE,
     NUMBER,
     SHAPE,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hostctl.session.plan import Plan
 
 _F = Callable[..., Any]
+USUAL_DURATION_S = 10.0
 
 _WHAT = (
     click.option(
@@ -45,11 +47,32 @@ _WHAT = (
     ),
 )  # fmt: skip
 _HOW = (
-    click.option("--duration", type=DURATION, default="10s", show_default=True, help="Measured window, at least."),
+    click.option(
+        "--duration", type=DURATION, show_default="10s; 10m with --rules mlperf", help="Measured window, at least."
+    ),
     click.option("--warmup", type=DURATION, default="1s", show_default=True, help="Before it, at least."),
     click.option("--idle", type=DURATION, default="5s", show_default=True, help="Idle window before and after; 0s for none."),
     click.option("--min-requests", type=click.IntRange(1), default=10, show_default=True, help="However long it takes."),
     click.option("--meter", metavar="NAME", help="Of farm.toml; or board, estimate, rapl, hwmon, none."),
+    click.option(
+        "--align", type=click.Choice(["auto", "clock", "edge", "pattern"]), default="auto", show_default=True,
+        help="How the window is placed in the trace; auto is edge where the meter has a marker channel, else clock.",
+    ),
+    click.option(
+        "--idle-model", type=click.Choice(["before", "after", "linear", "fixed"]), default="linear", show_default=True,
+        help="What idle power during the run is taken to be.",
+    ),
+    click.option("--idle-w", type=NUMBER, metavar="WATTS", help="Idle power for --idle-model fixed."),
+    click.option("--idle-u", type=NUMBER, metavar="WATTS", help="Its expanded uncertainty (k = 2), as results state it."),
+    click.option(
+        "--idle-state", "idle_states", type=IDLE_STATE, multiple=True,
+        help="Hold the run against this idle state too: measured before the model is loaded, or given (repeatable).",
+    ),
+    click.option("--settle", type=DURATION, help="Rest before each idle window; a fifth of it, at most 1s, if not given."),
+    click.option(
+        "--rules", type=click.Choice(["default", "mlperf"]), default="default", show_default=True,
+        help="mlperf: ranging run, ten minutes, 1 % uncertainty, 10 s of settling.",
+    ),
     click.option("--ops", type=NUMBER, help="Operations per inference; counted if not given."),
     click.option("--threads", type=click.IntRange(1), help="Processor threads of the runtime."),
     click.option("--streams", type=click.IntRange(1), help="Streams of the runtime, where it has them."),
@@ -122,15 +145,17 @@ def run_command(
 
 
 def _plan(given: Mapping[str, Any]) -> Plan:
-    from hostctl.session.plan import Plan, model_choice
+    from hostctl.rules import MLPERF
+    from hostctl.session.plan import Plan, StateChoice, model_choice
 
+    usual_s = MLPERF.least_duration_s if given["rules"] == "mlperf" else USUAL_DURATION_S
     return Plan(
         models=tuple(model_choice(path) for path in given["models"]),
         runtimes=given["runtimes"],
         precisions=given["precisions"],
         batches=given["batches"],
         scenarios=given["scenarios"],
-        duration_s=given["duration"],
+        duration_s=usual_s if given["duration"] is None else given["duration"],
         warmup_s=given["warmup"],
         idle_s=given["idle"],
         min_requests=given["min_requests"],
@@ -142,6 +167,13 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         options=dict(given["options"]),
         shapes=dict(given["shapes"]),
         seed=given["seed"],
+        align=given["align"],
+        idle_model=given["idle_model"],
+        idle_w=given["idle_w"],
+        idle_u_w=given["idle_u"],
+        idle_states=tuple(StateChoice(*state) for state in given["idle_states"]),
+        settle_s=given["settle"],
+        rules=given["rules"],
     )
 
 

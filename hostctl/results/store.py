@@ -208,13 +208,13 @@ def _write_raw(folder: Path, raw: Raw, result_id: str) -> None:
 
 
 def _trace_columns(trace: Trace) -> dict[str, Any]:
-    names = ("t_s", "power_w", "energy_j", "voltage_v", "current_a", "clipped")
+    names = ("t_s", "power_w", "energy_j", "voltage_v", "current_a", "clipped", "marker")
     return {name: getattr(trace, name) for name in names if getattr(trace, name) is not None}
 
 
 def _trace_facts(raw: Raw, result_id: str) -> dict[str, str]:
     assert raw.trace is not None
-    names = ("reading", "interval_s", "averaging_s", "lost", "calibration")
+    names = ("reading", "interval_s", "averaging_s", "update_s", "clock_bound_s", "lost", "calibration")
     facts = {name: getattr(raw.trace, name) for name in names}
     return {"result": result_id, "trace": json.dumps(facts), "windows": json.dumps(dict(raw.windows or {}))}
 

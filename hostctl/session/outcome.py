@@ -8,12 +8,15 @@ from typing import Any
 from farm.v1 import device_service_pb2 as pb
 
 from hostctl.metrics import Loop, Power, Value, compute
+from hostctl.rules import Seen, judge_mlperf
 from hostctl.session.environment import state_facts
+from hostctl.session.findings import clock_facts, idle_facts, rule_facts, uncertainty_facts
 from hostctl.session.modelobject import has_random_weights
 from hostctl.session.observe import background_cpu_fraction, throttle_event_count
 from hostctl.session.outputs import effective_precision
 from hostctl.session.record import Record
 from hostctl.validity import INFORMING, INVALIDATING, Flag, Observed, flag, is_valid, judge
+from power.meter import Identity
 from power.report import EnergyReport
 from power.trace import Trace
 from power.uncertainty import Quantity
@@ -137,7 +140,18 @@ def _meter(record: Record) -> dict[str, Any] | None:
         "kind": capabilities.kind,
         "sample_rate_hz": capabilities.rate_hz or _seen_rate_hz(trace),
         "calibration": None if trace is None else trace.calibration,
+        "range": record.range_text,
+        "identity": _identity(record),
+        "latency_s": None if record.meter_config is None else record.meter_config.latency_s,
     }
+
+
+def _identity(record: Record) -> dict[str, Any] | None:
+    """Return which instrument answered; None for meters that are none."""
+    identity = record.identity
+    if identity is None or identity == Identity():
+        return None
+    return {name: getattr(identity, name) for name in ("maker", "model", "serial", "firmware")}
 
 
 def _seen_rate_hz(trace: Trace | None) -> float | None:
@@ -161,11 +175,29 @@ def _flags(record: Record, numbers: dict[str, Any]) -> list[Flag]:
         found.append(
             flag("RANDOM_WEIGHTS", "The model's weights are random: its speed is real, its accuracy is not.")
         )
+    if record.unaligned is not None:
+        found.append(flag("ALIGNED_BY_CLOCK", record.unaligned))
+    if record.plan.rules == "mlperf":
+        found += judge_mlperf(_seen(record, numbers))
     known = {each.code for each in found}
     for each in record.report.flags if record.report is not None else ():
         if each.code not in known:
             found.append(_foreign(each.code, each.message))
     return found
+
+
+def _seen(record: Record, numbers: dict[str, Any]) -> Seen:
+    plan, report = record.plan, record.report
+    rest_s = plan.rest_s + (plan.idle_s if plan.measures_idle else 0.0)
+    return Seen(
+        window_s=numbers["window_s"],
+        settle_s=rest_s,
+        power_w=None if report is None else report.power_w.value,
+        relative_u=None if report is None else _relative(report.power_w),
+        same_range=record.capabilities is None or record.capabilities.same_range,
+        inside=record.inside,
+        ranging=record.ranged,
+    )
 
 
 def _foreign(code: str, message: str) -> Flag:
@@ -208,8 +240,10 @@ def _relative(quantity: Quantity | None) -> float | None:
 
 def _environment(record: Record) -> dict[str, Any]:
     facts = dict(record.environment)
-    facts["clock"] = _clock(record)
-    facts["idle"] = _idle(record)
+    facts["clock"] = clock_facts(record)
+    facts["idle"] = idle_facts(record)
+    facts["uncertainty"] = uncertainty_facts(record)
+    facts["rules"] = rule_facts(record)
     if record.loaded is not None:
         execution = record.loaded.execution
         facts["load"] = {
@@ -227,22 +261,3 @@ def _environment(record: Record) -> dict[str, Any]:
         facts["background_cpu_fraction"] = background_cpu_fraction(result, record.own_cpu_ns)
         facts["throttle_events"] = throttle_event_count(result)
     return facts
-
-
-def _clock(record: Record) -> dict[str, Any] | None:
-    clock = record.clock
-    if clock is None:
-        return None
-    return {
-        "offset_ns": clock.offset_ns,
-        "drift_ppm": clock.drift * 1e6,
-        "bound_ns": clock.bound_ns,
-        "probes": len(record.probes),
-    }
-
-
-def _idle(record: Record) -> dict[str, Any] | None:
-    report = record.report
-    if report is None or report.idle_model is None:
-        return None
-    return {"model": report.idle_model, "drift_w": report.idle_drift_w, "window_s": record.plan.idle_s}

@@ -11,6 +11,8 @@ from farm.v1 import board_pb2
 
 from hostctl.errors import DeviceError, UsageError
 from hostctl.models.count import detect_format
+from hostctl.rules import MLPERF, RULE_SETS
+from power.idle import IdleModel
 
 SCENARIOS = ("latency", "throughput")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
@@ -20,8 +22,15 @@ RUNTIME_ORDER: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
 }
 """Which runtime a format is run with where the user names none: the first of these that the board has."""
+ALIGNMENTS = ("auto", "clock", "edge", "pattern")
+IDLE_MODELS = ("before", "after", "linear", "fixed")
+LOADED = "loaded"
+"""The idle state that net energy is above: the model is loaded and nothing runs."""
 LEAST_DURATION_S = 0.01
 LONGEST_DURATION_S = 24 * 3600.0
+LONGEST_SETTLE_S = 1.0
+SETTLE_FRACTION = 0.2
+"""Of an idle window's length, spent before it for caches and clocks to come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,16 @@ class Configuration:
         return ", ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True, slots=True)
+class StateChoice:
+    """An idle state that net energy is held against besides "loaded". Without a power it is the one that farm.toml states
+    for the device, else it is measured before the model is loaded. `u_w` is expanded (k = 2), None: unknown."""
+
+    name: str
+    power_w: float | None = None
+    u_w: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything `hostctl run` was asked for. Raises UsageError for what cannot be measured.
@@ -67,6 +86,12 @@ class Plan:
     in_flight     for throughput, None takes the runtime's optimum
     options       further options of the runtime, as they are
     shapes        input name → sizes, for inputs with open dimensions
+    align         how the window is placed in the trace: "clock" by comparing clocks, "edge" by the spare channel, "pattern" by
+                  busy spells before and after; "auto" is edge where the meter has such a channel, else clock
+    idle_model    what the idle power during the run is taken to be; "fixed" takes idle_w and measures none
+    idle_u_w      expanded uncertainty (k = 2) of idle_w; None: unknown
+    settle_s      rest before each idle window; None takes a fifth of it, at most 1 s, or what the rules ask for
+    rules         rule set that is looked at besides the rules of validity
     """
 
     models: tuple[ModelChoice, ...]
@@ -86,6 +111,13 @@ class Plan:
     options: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    align: str = "auto"
+    idle_model: IdleModel = "linear"
+    idle_w: float | None = None
+    idle_u_w: float | None = None
+    idle_states: tuple[StateChoice, ...] = ()
+    settle_s: float | None = None
+    rules: str = "default"
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -97,6 +129,43 @@ class Plan:
         _check_words("--precision", [word for word in self.precisions if word], PRECISIONS)
         if self.in_flight is not None and "throughput" not in self.scenarios:
             raise UsageError("--in-flight is for --scenario throughput; latency has one request in flight.")
+        _check_words("--align", [self.align], ALIGNMENTS)
+        _check_words("--rules", [self.rules], RULE_SETS)
+        if self.settle_s is not None:
+            _check_span("--settle", self.settle_s, 0.0)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        _check_words("--idle-model", [self.idle_model], IDLE_MODELS)
+        if (self.idle_model == "fixed") != (self.idle_w is not None):
+            raise UsageError("--idle-model fixed and --idle-w WATTS belong together; give both or neither.")
+        if self.idle_u_w is not None and self.idle_w is None:
+            raise UsageError("--idle-u is the uncertainty of --idle-w, which is not given.")
+        if self.idle_model in ("before", "after") and self.idle_s == 0.0:
+            raise UsageError(
+                f"--idle-model {self.idle_model} needs an idle window; give --idle longer than 0s."
+            )
+        names = [state.name for state in self.idle_states]
+        if LOADED in names or len(set(names)) < len(names):
+            raise UsageError(
+                f"Idle states need names of their own, none twice, and '{LOADED}' is the one that is measured anyway."
+            )
+
+    @property
+    def measures_idle(self) -> bool:
+        """Whether there are idle windows."""
+        return self.idle_s > 0.0 and self.idle_model != "fixed"
+
+    @property
+    def rest_s(self) -> float:
+        """Rest before each idle window, or before and after the run where there is none."""
+        if self.settle_s is not None:
+            return self.settle_s
+        return (
+            MLPERF.settle_s
+            if self.rules == "mlperf"
+            else min(LONGEST_SETTLE_S, SETTLE_FRACTION * self.idle_s)
+        )
 
     def load_options(self, configuration: Configuration) -> dict[str, str]:
         """Return the runtime's options for one configuration, as LoadModel takes them."""

@@ -12,13 +12,32 @@ from farm.v1 import model_pb2
 
 from hostctl.calls import BenchmarkRun
 from hostctl.fidelity import Fidelity
-from hostctl.inventory import Device
+from hostctl.inventory import Device, MeterConfig
+from hostctl.rules import Inside, Ranging
 from hostctl.session.plan import Configuration, Plan
 from hostctl.session.windows import Span, Windows
+from power.align.pattern import Pattern
+from power.align.relation import Alignment
 from power.clock import ClockFit, ClockProbe
-from power.meter import Capabilities
+from power.meter import Capabilities, Identity
 from power.report import EnergyReport
 from power.trace import Trace
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a meter recorded besides the run itself.
+
+    span   the part that counts, on the host's clock; None where it is `run`, a timed loop of the board
+    name   of the idle state, "" for a ranging run
+    """
+
+    trace: Trace
+    capabilities: Capabilities
+    range_text: str | None
+    span: Span | None = None
+    run: BenchmarkRun | None = None
+    name: str = ""
 
 
 @dataclass
@@ -26,6 +45,14 @@ class Record:
     """One configuration on its way. None is what has not happened (yet).
 
     model         the `model` object of the result
+    meter_config  what farm.toml says of the meter; None for one that needs no entry
+    capabilities  what the meter says of its readings, re-read when it was stopped
+    alignment     how the window was placed in the trace; `unaligned`: why the spare channel could not tell
+    bare          what was recorded before the model was loaded, for the idle state of that name
+    ranging       the run that chose the meter's ranges; None where there was none
+    shift_s       how far marks in the trace moved the window from where the clocks would have put it
+    inside        the readings strictly inside the window
+    conditions    the board's state as each idle window began
     own_cpu_ns    processor time of hostctl in the window, where the board is this machine; else 0
     broken        code and sentence of what broke the run; None if nothing did
     """
@@ -43,7 +70,19 @@ class Record:
     clock: ClockFit | None = None
     meter_name: str | None = None
     meter_driver: str | None = None
+    meter_config: MeterConfig | None = None
+    identity: Identity | None = None
+    range_text: str | None = None
     capabilities: Capabilities | None = None
+    patterns: list[Pattern] = field(default_factory=list)
+    alignment: Alignment | None = None
+    shift_s: float | None = None
+    unaligned: str | None = None
+    bare: Recording | None = None
+    ranging: Recording | None = None
+    ranged: Ranging | None = None
+    inside: Inside | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
     idle_before: Span | None = None
     idle_after: Span | None = None
     run: BenchmarkRun | None = None

@@ -17,6 +17,7 @@ from hostctl.inventory import Inventory
 from hostctl.leases.model import LeaseLost
 from hostctl.session import steps
 from hostctl.session.connect import candidates, connected
+from hostctl.session.idlestates import measured_state
 from hostctl.session.keep import Keeper
 from hostctl.session.meters import check_meter_name, instruments
 from hostctl.session.modelfile import sendable_file
@@ -24,6 +25,7 @@ from hostctl.session.modelobject import model_object
 from hostctl.session.plan import Configuration, ModelChoice, Plan
 from hostctl.session.progress import Progress
 from hostctl.session.record import Record
+from hostctl.session.reduction import reduce
 from hostctl.session.reservation import RUN_TTL_S, Wanted, reserved
 from power.errors import PowerError
 
@@ -52,6 +54,8 @@ def run_plan(request: Request, progress: Progress, on_result: OnResult) -> None:
     plan = request.plan
     check_meter_name(plan.meter, request.inventory)
     devices = candidates(request.inventory, request.selector)
+    for device in devices:
+        measured_state(plan, device)
     objects = {model: model_object(model, plan) for model in plan.models}
     meters = {device.name: instruments(plan.meter, device, request.inventory) for device in devices}
     wanted = Wanted(devices, meters, request.wait, request.lease_ttl_s, request.lease_id)
@@ -101,14 +105,17 @@ def measure(record: Record, bench: steps.Bench, keeper: Keeper) -> None:
 
 def _steps(record: Record, bench: steps.Bench) -> None:
     steps.describe(record, bench)
+    steps.bare(record, bench)
     steps.load(record, bench)
     steps.align(record, bench)
     with steps.metering(record, bench) as meter:
+        steps.mark(record, bench, meter)
         record.idle_before = steps.idle(record, bench, meter, "before")
         steps.run(record, bench, meter)
         record.idle_after = steps.idle(record, bench, meter, "after")
+        steps.mark(record, bench, meter)
     steps.align(record, bench)
-    steps.reduce(record)
+    reduce(record)
     steps.verify(record, bench)
 
 

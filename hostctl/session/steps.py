@@ -8,24 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hostctl.calls import BenchmarkOptions
+from farm.v1 import device_service_pb2 as pb
+
+from hostctl.calls import BenchmarkOptions, BenchmarkRun
 from hostctl.client import Board
 from hostctl.errors import HostctlError
 from hostctl.inventory import Inventory
 from hostctl.session import environment
+from hostctl.session.idlestates import measured_state
 from hostctl.session.meters import SessionMeter, make_meter
 from hostctl.session.outputs import check, inputs_for, sendable
+from hostctl.session.pattern import drive, duration_s, unit_s
 from hostctl.session.progress import Progress
-from hostctl.session.record import Record
+from hostctl.session.record import Record, Recording
 from hostctl.session.reservation import Reservation
-from hostctl.session.windows import Span, place
-from power.clock import fit
-from power.report import energy_report
+from hostctl.session.windows import Span
+from power.meter import Meter
+from power.trace import Trace
 
 CLOCK_PROBES = 16
-LONGEST_SETTLE_S = 1.0
-SETTLE_FRACTION = 0.2
-"""Of an idle window's length, spent before it for caches and clocks to come to rest."""
+SLACK, SLACK_S = 1.1, 3.0
+"""A recording is planned to be so much longer than what it has to hold: calls take time, and requests end when they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +64,107 @@ def align(record: Record, bench: Bench) -> None:
 
 @contextmanager
 def metering(record: Record, bench: Bench) -> Iterator[SessionMeter | None]:
-    """Record power for the length of the block; the trace is kept also when the block breaks off."""
+    """Record power for the length of the block; the trace is kept also when the block breaks off.
+
+    With the rules of MLPerf a run of the same length goes first, for the meter to choose its ranges by.
+    """
+    with _opened(record, bench) as meter:
+        if meter is None:
+            yield None
+            return
+        if record.plan.rules == "mlperf":
+            record.ranging = _ranging_run(record, bench, meter)
+        with _recording(record, bench, meter, _planned_s(record, meter)) as kept:
+            yield meter
+        record.trace = kept.trace
+        _note(record, meter.meter)
+
+
+@contextmanager
+def _opened(record: Record, bench: Bench) -> Iterator[SessionMeter | None]:
     name = record.plan.meter or record.device.meter
     meter = make_meter(name, record.device, bench.board, bench.inventory, record.plan.duration_s)
     if meter is None:
         yield None
         return
     record.meter_name, record.meter_driver = meter.meter.name, meter.meter.driver
+    record.meter_config = bench.inventory.meters.get(meter.meter.name)
     with meter.meter:
-        record.capabilities = meter.meter.capabilities
-        meter.meter.start()
-        try:
-            yield meter
-        except BaseException:
-            # The first failure is the one to tell; the trace is kept if the meter can still give it.
-            with contextlib.suppress(Exception):
-                record.trace = meter.meter.stop()
-            raise
-        bench.reservation.sleep(meter.tail_s)
-        record.trace = meter.meter.stop()
+        _note(record, meter.meter)
+        yield meter
+
+
+def _note(record: Record, meter: Meter) -> None:
+    """Note what the meter says of itself: most exactly once it was stopped."""
+    record.capabilities, record.identity, record.range_text = (
+        meter.capabilities,
+        meter.identity,
+        meter.range_text,
+    )
+
+
+@dataclass
+class _Kept:
+    trace: Trace | None = None
+
+
+@contextmanager
+def _recording(record: Record, bench: Bench, meter: SessionMeter, planned_s: float) -> Iterator[_Kept]:
+    kept = _Kept()
+    meter.meter.plan(planned_s + meter.tail_s)
+    meter.meter.start()
+    try:
+        yield kept
+    except BaseException:
+        # The first failure is the one to tell; the trace is kept if the meter can still give it.
+        with contextlib.suppress(Exception):
+            record.trace = meter.meter.stop()
+        raise
+    bench.reservation.sleep(meter.tail_s)
+    kept.trace = meter.meter.stop()
+
+
+def _planned_s(record: Record, meter: SessionMeter) -> float:
+    """Return how long the recording of a run will be at most, if the board keeps to the plan."""
+    plan = record.plan
+    idle_s = plan.idle_s if plan.measures_idle else 0.0
+    marks_s = 2.0 * duration_s(unit_s(meter.meter.capabilities)) if plan.align == "pattern" else 0.0
+    return SLACK_S + SLACK * (2.0 * (plan.rest_s + idle_s) + plan.warmup_s + plan.duration_s + marks_s)
+
+
+def bare(record: Record, bench: Bench) -> None:
+    """Measure an idle state that is only there before the model is loaded, if one is wanted."""
+    name = measured_state(record.plan, record.device)
+    if name is None:
+        return
+    align(record, bench)
+    with _opened(record, bench) as meter:
+        if meter is None:
+            return
+        planned_s = SLACK_S + SLACK * (record.plan.rest_s + record.plan.idle_s)
+        with _recording(record, bench, meter, planned_s) as kept:
+            span = _rest(record, bench, meter, name, f"idle, '{name}'")
+        if kept.trace is not None:
+            _note(record, meter.meter)
+            found = meter.meter.capabilities
+            record.bare = Recording(kept.trace, found, meter.meter.range_text, span, None, name)
 
 
 def idle(record: Record, bench: Bench, meter: SessionMeter | None, when: str) -> Span | None:
     """Let the loaded model rest in view of the meter; None where there is nothing to measure it for."""
-    idle_s = record.plan.idle_s
-    if meter is None or idle_s == 0:
+    if meter is None:
         return None
-    bench.progress.step(f"{record.configuration}: idle {when} the run, {idle_s:g} s")
-    bench.reservation.sleep(min(LONGEST_SETTLE_S, SETTLE_FRACTION * idle_s))
+    if not record.plan.measures_idle:
+        bench.reservation.sleep(record.plan.rest_s)
+        return None
+    return _rest(record, bench, meter, when, f"idle {when} the run")
+
+
+def _rest(record: Record, bench: Bench, meter: SessionMeter, when: str, what: str) -> Span:
+    idle_s = record.plan.idle_s
+    bench.progress.step(f"{record.configuration}: {what}, {idle_s:g} s")
+    record.conditions[when] = environment.state_facts(bench.board.stats())
+    bench.reservation.sleep(record.plan.rest_s)
     meter.edge()
     start_ns = time.monotonic_ns()
     bench.reservation.sleep(idle_s)
@@ -97,8 +173,35 @@ def idle(record: Record, bench: Bench, meter: SessionMeter | None, when: str) ->
     return Span(start_ns, end_ns)
 
 
+def mark(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
+    """Write a busy/idle pattern into the trace, if that is how it shall be aligned: one before and one after the run."""
+    if meter is None or record.plan.align != "pattern" or record.loaded is None:
+        return
+    which = len(record.patterns)
+    bench.progress.step(f"{record.configuration}: pattern {'after' if which else 'before'} the run")
+    model_id = record.loaded.model_id
+    inputs = sendable(inputs_for(record.loaded, record.plan.seed, record.configuration.batch))
+
+    def spell(busy_s: float) -> tuple[pb.BenchmarkResult, float]:
+        options = BenchmarkOptions("latency", busy_s, 0.0, min_warmup=0, seed=record.plan.seed)
+        found = bench.board.benchmark(model_id, options, inputs)
+        return found.result, float((found.end_ns - found.start_ns).mean()) / 1e9
+
+    unit = unit_s(meter.meter.capabilities)
+    record.patterns.append(drive(spell, bench.reservation.sleep, unit, which, record.plan.seed))
+
+
 def run(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
     """Run the timed loop on the board. hostctl sleeps meanwhile."""
+    own = _OwnCpu()
+    record.run = _loop(record, bench, meter, own, "measuring")
+    if record.device.address is None:
+        record.own_cpu_ns = own.used_ns
+    if meter is not None:
+        meter.finished(record.run.result)
+
+
+def _loop(record: Record, bench: Bench, meter: SessionMeter | None, own: _OwnCpu, what: str) -> BenchmarkRun:
     if record.loaded is None:
         raise HostctlError("The model was not loaded, so nothing can run; this is a mistake in hostctl.")
     plan, configuration = record.plan, record.configuration
@@ -111,7 +214,6 @@ def run(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
         in_flight=plan.in_flight if configuration.scenario == "throughput" else None,
         seed=plan.seed,
     )
-    own = _OwnCpu()
 
     def phase(name: str) -> None:
         if meter is not None:
@@ -120,13 +222,24 @@ def run(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
         if name == "warmup":
             bench.progress.step(f"{configuration}: warming up")
         elif name == "running":
-            bench.progress.step(f"{configuration}: measuring for {plan.duration_s:g} s")
+            bench.progress.step(f"{configuration}: {what} for {plan.duration_s:g} s")
 
-    record.run = bench.board.benchmark(record.loaded.model_id, options, sendable(inputs), phase)
-    if record.device.address is None:
-        record.own_cpu_ns = own.used_ns
-    if meter is not None:
-        meter.finished(record.run.result)
+    return bench.board.benchmark(record.loaded.model_id, options, sendable(inputs), phase)
+
+
+def _ranging_run(record: Record, bench: Bench, meter: SessionMeter) -> Recording | None:
+    """Run once for the meter to choose its ranges, and keep these; None where it has none."""
+    if not meter.meter.begin_ranging():
+        return None
+    with _recording(record, bench, meter, _planned_s(record, meter)) as kept:
+        bench.reservation.sleep(record.plan.rest_s)
+        found = _loop(record, bench, meter, _OwnCpu(), "choosing ranges")
+        meter.finished(found.result)
+        bench.reservation.sleep(record.plan.rest_s)
+    meter.meter.fix_ranges()
+    if kept.trace is None:
+        return None
+    return Recording(kept.trace, meter.meter.capabilities, meter.meter.range_text, None, found)
 
 
 class _OwnCpu:
@@ -159,33 +272,6 @@ def unload(record: Record, bench: Bench) -> None:
         # ValueError: gRPC's word for a channel that the loss of the lease has closed.
         with contextlib.suppress(HostctlError, ValueError):
             bench.board.unload(record.loaded.model_id)
-
-
-def reduce(record: Record) -> None:
-    """Turn windows and trace into energies with their uncertainties."""
-    record.clock = fit(record.probes)
-    capabilities = record.capabilities
-    if record.run is None or record.trace is None or capabilities is None:
-        return
-    result = record.run.result
-    record.windows = windows = place(
-        record.clock,
-        capabilities.clock,
-        result.window_start_ns,
-        result.window_end_ns,
-        record.idle_before,
-        record.idle_after,
-    )
-    record.report = energy_report(
-        record.trace,
-        windows.run,
-        accuracy=capabilities.accuracy,
-        clock_bound_s=windows.bound_s,
-        idle_before=windows.before,
-        idle_after=windows.after,
-        idle_model="linear" if windows.before and windows.after else None,
-        kind=capabilities.kind,
-    )
 
 
 def describe(record: Record, bench: Bench) -> None:

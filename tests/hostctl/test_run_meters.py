@@ -71,7 +71,7 @@ def test_watts_given_for_an_estimate(hostctl: Hostctl, board: str, model: Path) 
         ('driver = "estimate"\nidle_w = 10', "idle_w and max_w together"),
         ('driver = "estimate"\nidle_w = "ten"\nmax_w = 30', "must be a number of watts"),
         ('driver = "estimate"\nidle_w = 40\nmax_w = 30', "idle_w = 40"),
-        ('driver = "board"\nport = "/dev/ttyUSB0"', "takes no 'port'"),
+        ('driver = "board"\nport = "/dev/ttyUSB0"', "unknown key 'port'"),
         ('driver = "board"\nrails = ["VDD"]', "has no power rails"),
     ],
 )
