@@ -14,19 +14,24 @@ Read = Callable[[int], bytes]
 INDEFINITE = b"#0"
 
 
-def header_length(read: Read, where: str) -> int | None:
+def header_length(read: Read, where: str, *, after_block: bool = False) -> int | None:
     """Read a block's header and return how many bytes follow; None for an indefinite block.
 
     `read(n)` returns exactly n bytes. Some instruments write text in front of the block (`C1:WF DAT2,#9...`): it is skipped,
-    up to 64 characters. Raises ReplyInvalid if there is no header.
+    up to 64 characters; `after_block` also skips the second newline that a block before this one may have ended with.
+    Raises ReplyInvalid if there is no header.
     """
     skipped = b""
-    while (byte := read(1)) != b"#":
+    byte = read(1)
+    if after_block and byte == b"\n":
+        byte = read(1)
+    while byte != b"#":
         skipped += byte
         if len(skipped) > 64 or byte in (b"\n", b""):
             raise ReplyInvalid(
                 f"{where} answered {_shown(skipped)} where a block of data was due; see its error queue."
             )
+        byte = read(1)
     digit = read(1)
     if digit == b"0":
         return None

@@ -1,8 +1,9 @@
 """SCPI over VISA: messages of text ended by a newline, and blocks of binary data.
 
-pyvisa finds the vendor's VISA library (NI, Keysight, R&S) if one is installed, else pyvisa-py. Two traps of sockets are dealt
-with here, once: a refused connection shows only at the first write, and an answer that comes after a time-out would be
-taken for the next one, so the link is cleared before anything else is asked.
+pyvisa finds the vendor's VISA library (NI, Keysight, R&S) if one is installed, else pyvisa-py. Three traps of sockets are dealt
+with here, once: a refused connection shows only at the first write; an answer that comes after a time-out would be
+taken for the next one, so the link is cleared before anything else is asked; and some instruments (Siglent) end a block
+with two newlines, the second of which would be taken for an empty answer.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class VisaLink:
         self._line.read_termination = None
         self._line.write_termination = "\n"
         self._is_stale = False
+        self._may_have_newline = False
 
     def _opened(self, resource: str) -> Any:
         line: Any = self._manager.open_resource(resource)
@@ -91,7 +93,10 @@ class VisaLink:
         """Send a command and return the answer without its newline."""
         self.write(command)
         with self._failures(command):
-            answer: bytes = self._read_line()
+            answer = self._read_line()
+            if self._may_have_newline and not answer.strip():
+                answer = self._read_line()
+        self._may_have_newline = False
         try:
             return answer.decode("ascii").strip()
         except UnicodeDecodeError:
@@ -105,7 +110,9 @@ class VisaLink:
         self.write(command)
         with self._failures(command):
             try:
-                length = header_length(self._read, f"The instrument at '{self.address}'")
+                length = header_length(
+                    self._read, f"The instrument at '{self.address}'", after_block=self._may_have_newline
+                )
             except ReplyInvalid:
                 self._is_stale = True
                 raise
@@ -113,6 +120,7 @@ class VisaLink:
                 return self._read_line()
             payload = self._read(length)
             self._end_of_block(command)
+            self._may_have_newline = True
             return payload
 
     @contextmanager
@@ -133,7 +141,7 @@ class VisaLink:
         else:
             # A bare socket has no "device clear", and pyvisa-py's waits for ever on one that was closed.
             self._reopen()
-        self._is_stale = False
+        self._is_stale = self._may_have_newline = False
 
     def close(self) -> None:
         """Close the resource."""
