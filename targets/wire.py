@@ -26,12 +26,13 @@ ITEM_BYTES = {
 }  # fmt: skip
 
 _LENGTH = struct.Struct(">I")
+_TO_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(obj: Dict[str, Any]) -> bytes:
     """Return the frame of one object. ProtocolError if it is too large or not JSON (NaN is not JSON)."""
     try:
-        body = json.dumps(obj, allow_nan=False, separators=(",", ":")).encode("utf-8")
+        body = _TO_JSON(obj).encode("utf-8")
     except (TypeError, ValueError) as error:
         raise ProtocolError("This message cannot be written as JSON: {}.".format(error))
     if len(body) > MAX_FRAME_BYTES:

@@ -4,23 +4,25 @@
 
 ``N`` is one end of a socket pair; the wire (targets/wire.py) is that descriptor and nothing else, so what a vendor library
 prints to stdout or stderr cannot disturb it. Requests run one after the other in the main thread, which some
-runtimes insist on; a second thread only reads, so that ``cancel`` and the loss of the daemon are seen at once: without
-a daemon the process ends, whatever a runtime is doing.
+runtimes insist on, and which reads them itself: a hand-over between threads would cost each inference more than the wire does.
+A second thread waits for the loss of the daemon: without one the process ends, whatever a runtime is doing. While something
+runs that can be cancelled, a third reads.
 
 Request ``{"id", "op", ...}``; reply ``{"id", "ok": true, ...}`` or ``{"id", "ok": false, "error": {...}}``; before the
 reply any number of ``{"id", "event": "progress", "phase": ...}``.
 """
 
 import argparse
+import collections
 import faulthandler
 import os
-import queue
+import select
 import signal
 import socket
 import sys
 import threading
 import traceback
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 from targets.errors import (
     Cancelled,
@@ -36,6 +38,7 @@ from targets.wire import recv, send
 
 _LOST = 3  # exit code after the wire was lost
 _UNFIT = 4  # exit code of an interpreter that cannot run a worker
+_CANCELLABLE = ("benchmark", "load")
 _GRACE_S = 2.0  # what a running inference gets to end by itself once the daemon is gone
 
 
@@ -44,8 +47,7 @@ class Worker:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # SimpleQueue wakes the reader in half the time, but is younger than Python 3.6.
-        self._requests: "queue.Queue[Optional[Dict[str, Any]]]" = getattr(queue, "SimpleQueue", queue.Queue)()
+        self._requests: "Deque[Dict[str, Any]]" = collections.deque()  # what was read while something ran
         self._sending = threading.Lock()
         self._state = threading.Lock()  # guards the three below
         self._waiting: Set[int] = set()
@@ -60,44 +62,52 @@ class Worker:
 
     def run(self) -> int:
         """Serve until ``close`` or until the wire ends; return the exit code."""
-        reader = threading.Thread(target=self._read, name="wire", daemon=True)
-        reader.start()
+        watcher = threading.Thread(target=self._watch_for_loss, name="loss", daemon=True)
+        watcher.start()
         try:
             while not (self._closing or self._lost):
-                request = self._requests.get()
-                if request is not None:
-                    self._serve(request)
+                if not self._requests:
+                    self._read()
+                if self._requests and not self._lost:
+                    self._serve(self._requests.popleft())
         finally:
             self._session.close()
         return _LOST if self._lost else 0
 
+    def _watch_for_loss(self) -> None:
+        """Wait until the other end hangs up. Nothing else wakes this thread: not even what can be read."""
+        poll = select.poll()
+        poll.register(self._sock, 0)
+        poll.poll()
+        self._wire_lost(WireClosed("The daemon has gone."))
+
     def _read(self) -> None:
-        while True:
-            try:
-                request = recv(self._sock)
-            except (WireClosed, WireGarbage, OSError) as lost:
-                self._wire_lost(lost)
-                return
-            number = request.get("id")
-            if not isinstance(number, int):
-                error = ProtocolError("A request needs a whole number as its 'id'.")
-                self._send(dict(_failure(error), id=None))
-            elif request.get("op") == "cancel":
-                self._cancel(request)
-            else:
-                with self._state:
-                    self._waiting.add(number)
-                self._requests.put(request)
+        """Read one message: a request is kept, a cancel is done at once."""
+        try:
+            request = recv(self._sock)
+        except (WireClosed, WireGarbage, OSError) as lost:
+            self._wire_lost(lost)
+            return
+        number = request.get("id")
+        if not isinstance(number, int):
+            error = ProtocolError("A request needs a whole number as its 'id'.")
+            self._send(dict(_failure(error), id=None))
+        elif request.get("op") == "cancel":
+            self._cancel(request)
+        else:
+            with self._state:
+                self._waiting.add(number)
+            self._requests.append(request)
 
     def _wire_lost(self, error: BaseException) -> None:
         """End the process: nobody is left to tell anything to, and the device must not stay taken."""
-        if self._closing:
-            return
+        with self._state:
+            if self._closing or self._lost:
+                return
+            self._lost = True
         if not isinstance(error, WireClosed):
             sys.stderr.write("worker: {}\n".format(error))
-        self._lost = True
         self._stop.append(error)
-        self._requests.put(None)
         timer = threading.Timer(_GRACE_S, os._exit, (_LOST,))
         timer.daemon = True
         timer.start()
@@ -123,7 +133,11 @@ class Worker:
             if number in self._dropped or self._lost:
                 self._dropped.discard(number)
                 self._stop.append(number)
-        reply = self._answer(request)
+        if request.get("op") in _CANCELLABLE:
+            with _Listening(self._sock, self._read):
+                reply = self._answer(request)
+        else:
+            reply = self._answer(request)
         with self._state:
             self._running = None
         self._send(dict(reply, id=number))
@@ -173,6 +187,34 @@ class Worker:
                 send(self._sock, obj)
             except WireClosed:
                 pass  # the reading thread sees it as well and ends the process
+
+
+class _Listening:
+    """Reads in a thread of its own for as long as the block lasts."""
+
+    def __init__(self, sock: socket.socket, read: Callable[[], None]) -> None:
+        self._sock, self._read = sock, read
+        self._wake, self._woken = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *failure: Any) -> None:
+        os.write(self._woken, b"x")
+        self._thread.join()
+        os.close(self._wake)
+        os.close(self._woken)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        for handle in (self._sock.fileno(), self._wake):
+            poll.register(handle, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if self._wake in ready or not ready.get(self._sock.fileno(), 0) & select.POLLIN:
+                return
+            self._read()
 
 
 def _failure(error: TargetsError) -> Dict[str, Any]:
