@@ -10,6 +10,7 @@ from typing import Literal
 from power.drivers.base import Instrument, Start
 from power.specification import Specified
 from power.trace import Flags, Floats, Reading
+from power.uncertainty import Accuracy
 
 Mode = Literal["sample", "hires"]
 
@@ -22,6 +23,8 @@ class ScopeModel:
     rates_hz         sample rates that can be chosen with one channel on; None: whatever comes of length and time
     most_rate_hz     highest rate with two channels on
     codes            steps of the converter over the whole screen
+    has_hires        whether it can average all that it samples between two points
+    longest_s        longest record, whatever its rate; None: no limit but the memory
     """
 
     name: str
@@ -31,6 +34,8 @@ class ScopeModel:
     codes: int
     any_length: bool = False
     rates_hz: tuple[float, ...] | None = None
+    has_hires: bool = True
+    longest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,10 @@ class Oscilloscope(Instrument):
     def reading(self) -> Reading:
         """Points are samples; averages over their interval in high-resolution mode (the meter says so then)."""
         return "instantaneous"
+
+    def accuracy(self, voltage_v: float | None) -> Accuracy | None:
+        """None: what the probes are on decides, so the meter makes it of `specified`."""
+        return None
 
     @abstractmethod
     def set_up(self, channels: Sequence[ChannelSetting], record: Record) -> Record:

@@ -32,6 +32,8 @@ PIECE = 1 << 18
 """Points that are made at a time."""
 NOISE_CODES = 0.4
 """Noise of the converter, standard deviation in its steps: what lets averages see between two steps."""
+BENT_CODES = 0.4
+"""Its integral nonlinearity, amplitude in its steps: what no averaging removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ class SimulatedScope(ScpiSimulator):
             averaged = max(1.0, self.model.most_rate_hz * record.interval_s) if is_average else 1.0
             noise = NOISE_CODES / self.model.codes / math.sqrt(averaged)
             place += rng.normal(0.0, noise, count)
+            place += BENT_CODES / self.model.codes * np.sin(2.0 * math.pi * (place + channel.of_offset))
         resolved = steps if is_average else self.model.codes
         end = round(0.5 * self.beyond * resolved)
         codes = np.clip(np.rint(place * resolved), -end, end - 1)
@@ -228,7 +231,7 @@ class SimulatedScope(ScpiSimulator):
         index = np.arange(first, first + count, dtype=np.float64) - record.pretrigger * record.points
         shown_s = index * record.interval_s - channel.deskew_s
         if record.mode == "hires":
-            shown_s += (0.5 + self._placed) * record.interval_s
+            shown_s += self._placed * record.interval_s
         t_s = (self._trigger_s or 0.0) + shown_s / (1.0 + self._skew)
         if number == wiring.marker:
             high = np.zeros(count, np.bool_)
