@@ -59,20 +59,21 @@ def budget_tables(result: Result) -> Iterator[RenderableType]:
 
 
 def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
-    unit = line["unit"]
+    # A relative uncertainty is read in percent, and so is what the result changes by.
+    unit, scale = ("%", 100.0) if line["unit"] == "1" else (line["unit"], 1.0)
     return (
         line["name"],
         line["source"],
         line["distribution"],
-        _number(line["u"], "" if unit == "1" else f" {unit}", 3),
-        _number(line["sensitivity"], " mJ" if unit in ("1", "") else f" mJ/{unit}", 4),
-        _number(line["contribution_mj"], "", 3),
+        _number(line["u"], scale, f" {unit}", 3),
+        _number(line["sensitivity"], 1.0 / scale, f" mJ/{unit}", 4),
+        _number(line["contribution_mj"], 1.0, "", 3),
         DASH if line["share"] is None else f"{100 * line['share']:.1f} %",
     )
 
 
-def _number(value: float | None, unit: str, digits: int) -> str:
-    return DASH if value is None else f"{significant(value, digits)}{unit}"
+def _number(value: float | None, scale: float, unit: str, digits: int) -> str:
+    return DASH if value is None else f"{significant(scale * value, digits)}{unit}"
 
 
 def _table(title: str, lines: Sequence[tuple[str, ...]]) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostctl.errors import UsageError
-from hostctl.inventory import InventoryError, Selector, load_inventory, parse_selector
+from hostctl.inventory import InventoryError, Selector, StatedIdle, load_inventory, parse_selector
 
 FARM = """
 [devices.orin-1]
@@ -83,6 +83,15 @@ def test_the_working_directory_comes_before_the_users(tmp_path: Path) -> None:
         ("[meters.m]\n", "has no driver"),
         ('[meters.m]\ndriver = "voodoo"\n', "not one of"),
         ('[meters.m]\ndriver = "estimate"\nscope = "planet"\n', "not one of rail"),
+        ('[meters.m]\ndriver = "estimate"\nlatency_s = "late"\n', "latency_s of .* must be a number"),
+        ('[meters.m]\ndriver = "estimate"\nlatency_u_s = -0.1\n', "latency_u_s of .* is negative"),
+        ('[devices.x]\naddress = "a:1"\nidle_states = 3\n', "idle_states is not a table"),
+        ('[devices.x]\naddress = "a:1"\nidle_states = {off = {u_w = 1}}\n', "has no power_w"),
+        (
+            '[devices.x]\naddress = "a:1"\nidle_states = {off = {power_w = 1, u_w = -1}}\n',
+            "u_w of .* is negative",
+        ),
+        ('[devices.x]\naddress = "a:1"\nidle_states = {off = {watts = 1}}\n', "unknown key 'watts'"),
         ("devices = 3\n", "is not a table"),
         ("[devices.x\n", "not valid TOML"),
     ],
@@ -137,3 +146,24 @@ def test_no_selector(text: str) -> None:
 def test_nothing_fits(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="hostctl devices"):
         load_inventory(written(tmp_path, FARM)).select(parse_selector("tag=gpu,tag=arm"))
+
+
+def test_idle_states_and_latency(tmp_path: Path) -> None:
+    text = """
+[devices.fpga]
+address = "a:1"
+idle_states.unconfigured = {power_w = 5.2, u_w = 0.1, description = "powered, no bitstream"}
+idle_states.off = {power_w = 0}
+
+[meters.um25c]
+driver = "estimate"
+latency_s = 0.35
+latency_u_s = 0.004
+"""
+    farm = load_inventory(written(tmp_path, text))
+    assert farm.device("fpga").idle_states == (
+        StatedIdle("unconfigured", 5.2, 0.1, "powered, no bitstream"),
+        StatedIdle("off", 0.0),
+    )
+    meter = farm.meter("um25c")
+    assert (meter.latency_s, meter.latency_u_s, meter.options) == (0.35, 0.004, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from hostctl.cli.options import BATCHES, DURATION, KEY_VALUE, NUMBER, SHAPE, WORDS
+from hostctl.cli.options import BATCHES, DURATION, IDLE_STATE, KEY_VALUE, NUMBER, SHAPE, WORDS
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,22 @@ def test_no_pairs(text: str) -> None:
 def test_no_shapes(text: str) -> None:
     with pytest.raises(click.BadParameter):
         SHAPE.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("booted", ("booted", None, None)),
+        ("unconfigured=5.2", ("unconfigured", 5.2, None)),
+        ("unconfigured = 5.2±0.1", ("unconfigured", 5.2, 0.1)),
+        ("off=0.3 +- 0.01", ("off", 0.3, 0.01)),
+    ],
+)
+def test_idle_states(text: str, state: tuple[str, float | None, float | None]) -> None:
+    assert IDLE_STATE.convert(text, None, None) == state
+
+
+@pytest.mark.parametrize("text", ["", "=5", "off=", "off=much", "off=5±", "off=-1", "off=5±0"])
+def test_no_idle_states(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        IDLE_STATE.convert(text, None, None)
