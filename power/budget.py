@@ -216,6 +216,9 @@ class _Maker:
             yield self._line(
                 "counter's age", stale, "triangular", parts.update_s / _SQRT6, "s", parts.run.mean_w * per_j
             )
+        if parts.is_counter and parts.step_j:
+            steps = f"counts in steps of {parts.step_j:.3g} J"
+            yield self._line("counter's steps", steps, "triangular", parts.step_j / _SQRT6, "J", per_j)
         u_s = None if bound_s is None else bound_s / _SQRT3
         clock = self.clock_method if bound_s is None else f"{self.clock_method}, ±{bound_s:.3g} s"
         yield self._line(

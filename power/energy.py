@@ -89,7 +89,8 @@ class Reduction:
         self._interval_s = interval_s
         smear_s = tau_s if tau_s is not None and interval_s is not None and tau_s > interval_s else None
         self._sums = [
-            _Sum(window, lag_s, self._reading, interval_s, smear_s, first.update_s) for window in windows
+            _Sum(window, lag_s, self._reading, interval_s, smear_s, first.update_s, first.step_j)
+            for window in windows
         ]
         self._begin_s: float | None = None
         self._last: tuple[float, float] | None = None
@@ -152,6 +153,7 @@ class _Sum:
         interval_s: float | None,
         smear_s: float | None,
         update_s: float | None,
+        step_j: float | None,
     ) -> None:
         self._window = window
         self._start_s, self._end_s = window.start_s + lag_s, window.end_s + lag_s
@@ -159,7 +161,7 @@ class _Sum:
         self._interval_s = interval_s
         self._limit_s = math.inf if interval_s is None else GAP_INTERVALS * interval_s
         self._smear_s = smear_s
-        self._update_s = update_s if reading == "counter" else None
+        self._update_s, self._step_j = (update_s, step_j) if reading == "counter" else (None, None)
         self._energies_j: list[float] = []
         self._noise = BatchMeans()
         self._samples = self._clipped = self._gaps = 0
@@ -214,12 +216,13 @@ class _Sum:
         )
 
     def _u_noise_w(self) -> float | None:
-        if self._update_s is None:
+        if self._update_s is None and self._step_j is None:
             return self._noise.u_mean()
-        # What a counter's readings scatter by is their age, up to one renewal at either edge, and not its source's noise.
-        return (
-            abs(math.fsum(self._energies_j)) * self._update_s / (math.sqrt(6.0) * self._window.duration_s**2)
-        )
+        # What a counter's readings scatter by is their age, up to one renewal at either edge, and its steps, and not its
+        # source's noise.
+        duration_s = self._window.duration_s
+        stale_j = abs(math.fsum(self._energies_j)) * (self._update_s or 0.0) / duration_s
+        return math.hypot(stale_j, self._step_j or 0.0) / (math.sqrt(6.0) * duration_s)
 
     def _whole(self, t_s: Floats, values: Floats) -> None:
         steps_s = np.diff(t_s)

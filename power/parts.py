@@ -23,7 +23,7 @@ class Parts:
     same_range      whether both were read on one range of one meter, so that its offset cancels in the difference
     clock_bound_s   largest error of the run's edges on the trace's clock; None if unknown
     step_w          how far power steps at the run's edges
-    is_counter, update_s   whether the meter counts energy, and how often it renews its count
+    is_counter, update_s, step_j   whether the meter counts energy, how often it renews its count, and in what steps
     """
 
     run: WindowEnergy
@@ -35,6 +35,7 @@ class Parts:
     step_w: float
     is_counter: bool
     update_s: float | None
+    step_j: float | None = None
 
     def power_w(self) -> Quantity:
         """Return the mean power of the run."""
@@ -78,8 +79,8 @@ class Parts:
 
     @property
     def stale_j(self) -> float:
-        """What a counter's renewals make the energy uncertain by: it is stale by up to one at either edge."""
-        return abs(self.run.mean_w) * (self.update_s or 0.0) / math.sqrt(6.0)
+        """What a counter makes the energy uncertain by: at either edge it is stale by up to one renewal, and up to one step."""
+        return math.hypot(self.run.mean_w * (self.update_s or 0.0), self.step_j or 0.0) / math.sqrt(6.0)
 
     def _meter_net(self, idle: Idle) -> float | None:
         if self.accuracy is None:

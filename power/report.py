@@ -114,6 +114,7 @@ def energy_report(
         step_w=_step_w(total, idle),
         is_counter=meter.is_counter,
         update_s=meter.update_s,
+        step_j=meter.step_j,
     )
     net = parts.net_power_w()
     gross = parts.power_w()
@@ -158,6 +159,7 @@ class _Source:
 
     is_counter: bool = False
     update_s: float | None = None
+    step_j: float | None = None
 
 
 def _reduce(chunks: Iterable[Trace], windows: list[Window]) -> tuple[list[WindowEnergy], _Source]:
@@ -166,6 +168,7 @@ def _reduce(chunks: Iterable[Trace], windows: list[Window]) -> tuple[list[Window
     def watched() -> Iterable[Trace]:
         for chunk in chunks:
             source.is_counter, source.update_s = chunk.reading == "counter", chunk.update_s
+            source.step_j = chunk.step_j
             yield chunk
 
     return energies(watched(), windows), source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -58,6 +59,7 @@ class Trace:
     interval_s   nominal time between samples; None if there is none, and then no gap can be told
     averaging_s  averaging time of an "average" meter (absent: interval_s); None for the others
     update_s     time between renewals of a counter; None if unknown, and for the others
+    step_j       smallest step of a counter, where it is no longer negligible; None if it is, and for the others
     clipped      [n] true where the meter was at its limit, None if it cannot tell
     marker       [n] level of a spare channel that the board's GPIO drives, None if there is none
     clock_bound_s  largest error of all times together against the clock they are on: how well the start of an instrument's own
@@ -77,6 +79,7 @@ class Trace:
     interval_s: float | None = None
     averaging_s: float | None = None
     update_s: float | None = None
+    step_j: float | None = None
     clipped: Flags | None = None
     marker: Flags | None = None
     clock_bound_s: float = 0.0
@@ -132,7 +135,7 @@ class Trace:
         counter = self.reading == "counter"
         if counter != (self.power_w is None) or counter == (self.energy_j is None):
             raise TraceInvalid("A counter trace has energy_j and no power_w; every other one the reverse.")
-        for name in ("interval_s", "averaging_s", "update_s"):
+        for name in ("interval_s", "averaging_s", "update_s", "step_j"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise TraceInvalid(f"A trace's {name} must be positive, not {value!r}.")
@@ -220,6 +223,7 @@ def total(traces: list[Trace]) -> Trace:
     known = [t.interval_s for t in traces if t.interval_s is not None]
     averaging = [t.averaging_s for t in traces if t.averaging_s is not None]
     updates = [t.update_s for t in traces if t.update_s is not None]
+    steps = [t.step_j for t in traces if t.step_j is not None]
     return Trace(
         t_s,
         power_w=None if first.reading == "counter" else summed,
@@ -228,6 +232,7 @@ def total(traces: list[Trace]) -> Trace:
         interval_s=max(known) if known else None,
         averaging_s=max(averaging) if averaging else None,
         update_s=max(updates) if updates else None,
+        step_j=math.hypot(*steps) if steps else None,
         clipped=np.any(clipped, axis=0) if clipped else None,
         clock_bound_s=max(trace.clock_bound_s for trace in traces),
         lost=sum(trace.lost for trace in traces),

@@ -214,7 +214,16 @@ def _trace_columns(trace: Trace) -> dict[str, Any]:
 
 def _trace_facts(raw: Raw, result_id: str) -> dict[str, str]:
     assert raw.trace is not None
-    names = ("reading", "interval_s", "averaging_s", "update_s", "clock_bound_s", "lost", "calibration")
+    names = (
+        "reading",
+        "interval_s",
+        "averaging_s",
+        "update_s",
+        "step_j",
+        "clock_bound_s",
+        "lost",
+        "calibration",
+    )
     facts = {name: getattr(raw.trace, name) for name in names}
     return {"result": result_id, "trace": json.dumps(facts), "windows": json.dumps(dict(raw.windows or {}))}
 

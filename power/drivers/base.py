@@ -103,6 +103,7 @@ class PolledInstrument(Instrument):
     interval_s   time between its readings
     averaging_s  time that each reading averages over, for reading "average"
     update_s     time between renewals of a counter; None if unknown, and for others
+    step_j       smallest step of a counter; None if it is negligible, and for others
     time_bound_s how far the times of its readings may be off
     """
 
@@ -113,6 +114,7 @@ class PolledInstrument(Instrument):
 
     averaging_s: float | None = None
     update_s: float | None = None
+    step_j: float | None = None
     time_bound_s: float = 0.0
 
     @property
@@ -140,6 +142,7 @@ class PushedInstrument(Instrument):
     """Sends readings by itself.
 
     interval_s   time between them, None if they come as they like
+    step_j       smallest step of a counter; None if it is negligible, and for others
     time_bound_s how far their times of arrival may be off, what is known of its delay taken off
     silence_s    after so long without a reading it is lost
     """
@@ -151,6 +154,7 @@ class PushedInstrument(Instrument):
 
     averaging_s: float | None = None
     update_s: float | None = None
+    step_j: float | None = None
     time_bound_s: float = 0.0
     silence_s: float = 5.0
 

@@ -44,6 +44,7 @@ class PolledMeter(InstrumentMeter[PolledInstrument]):
                 clock_bound_s=self._instrument.time_bound_s,
                 averaging_s=self._instrument.averaging_s if average else None,
                 update_s=self._instrument.update_s if self._reading == "counter" else None,
+                step_j=self._instrument.step_j if self._reading == "counter" else None,
             )
         )
 

@@ -25,7 +25,7 @@ def trace(
     t_s = np.linspace(0.0, 20.0, round(20 / step_s) + 1)
     if counter:
         work_j = 4.0 * t_s + 6.0 * (np.clip(t_s, 5.0, 15.0) - 5.0) + drift_w * t_s**2 / 30.0
-        return Trace(t_s, energy_j=work_j, reading="counter", update_s=0.02)
+        return Trace(t_s, energy_j=work_j, reading="counter", update_s=0.02, step_j=0.05)
     idle_w = 4.0 + drift_w * (t_s - 2.5) / 15.0
     power_w = np.where((t_s >= 5.0) & (t_s <= 15.0), 10.0, idle_w)
     noise = np.random.default_rng(1).normal(0.0, noise_w, len(t_s))

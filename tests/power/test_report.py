@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -318,3 +319,16 @@ def test_the_truth_lies_within_the_stated_uncertainty(reading: str) -> None:
     for error, stated in ((trials[:, 0], trials[:, 1]), (trials[:, 2], trials[:, 3])):
         assert np.mean(np.abs(error) <= 2.0 * stated) >= 0.95
         assert np.mean(stated) <= 3.0 * np.std(error)
+
+
+def test_a_counter_that_counts_in_steps_is_uncertain_by_them() -> None:
+    marks = [0.0, 0.5, 4.5, 5.0, 15.0, 15.5, 19.5, 20.0]
+    plain, stepped = report(counter(marks)), report(replace(counter(marks), step_j=36.0))
+    steps_j = math.hypot(part(plain.gross_j, "edges"), 36.0 / math.sqrt(6.0))
+    assert part(stepped.gross_j, "edges") == pytest.approx(steps_j)
+    assert stepped.parts.idle is not None
+    assert stepped.parts.idle.u_noise_w is not None
+    # Idle over two windows of 4 s, weighted a half each.
+    assert stepped.parts.idle.u_noise_w == pytest.approx(
+        36.0 / math.sqrt(6.0) / 4.0 / math.sqrt(2.0), rel=0.2
+    )
