@@ -60,6 +60,8 @@ class Driver:
 
 COMMON = frozenset({"accuracy", "simulated"})
 """Keys of every instrument."""
+SCOPE = "voltage current supply_v supply_tolerance marker rate_hz acquisition"
+"""Keys of every oscilloscope besides its own: power/meters/scope.py takes them."""
 RAILS = frozenset({"rails", "accuracy", "interval_s"})
 """Keys of every meter that is made of rails."""
 
@@ -140,8 +142,9 @@ def make_meter(
         {key: value for key, value in options.items() if key not in COMMON}, f"'{name}' ({driver_name})"
     )
     instrument = entry.instrument().from_options(taken, timebase)
+    meter = _metered(name, instrument, taken, Options(common, f"'{name}' ({driver_name})"), scope, timebase)
     taken.done()
-    return _metered(name, instrument, Options(common, f"'{name}' ({driver_name})"), scope, timebase)
+    return meter
 
 
 class _Settings(TypedDict):
@@ -152,11 +155,18 @@ class _Settings(TypedDict):
 
 
 def _metered(
-    name: str, instrument: Instrument, common: Options, scope: Scope | None, timebase: Timebase
+    name: str,
+    instrument: Instrument,
+    taken: Options,
+    common: Options,
+    scope: Scope | None,
+    timebase: Timebase,
 ) -> Meter:
     from power.drivers.base import PolledInstrument, PushedInstrument, StreamedInstrument
+    from power.drivers.scope import Oscilloscope
     from power.meters.polled import PolledMeter
     from power.meters.pushed import PushedMeter
+    from power.meters.scope import ScopeMeter, ScopeSetup
     from power.meters.streamed import StreamedMeter
 
     settings: _Settings = {
@@ -171,6 +181,8 @@ def _metered(
         return PushedMeter(name, instrument, **settings)
     if isinstance(instrument, StreamedInstrument):
         return StreamedMeter(name, instrument, **settings)
+    if isinstance(instrument, Oscilloscope):
+        return ScopeMeter(name, instrument, ScopeSetup.from_options(taken), **settings)
     raise TypeError(f"{type(instrument).__name__} belongs to no family that power/meters knows")
 
 
