@@ -117,7 +117,7 @@ class VisaLink:
                 self._is_stale = True
                 raise
             if length is None:
-                return self._read_line()
+                return self._read_line().removesuffix(b"\n")
             payload = self._read(length)
             self._end_of_block(command)
             self._may_have_newline = True
