@@ -64,6 +64,8 @@ SCOPE = "voltage current supply_v supply_tolerance marker rate_hz acquisition"
 """Keys of every oscilloscope besides its own: power/meters/scope.py takes them."""
 RAILS = frozenset({"rails", "accuracy", "interval_s"})
 """Keys of every meter that is made of rails."""
+WIRING = "function range supply_v supply_tolerance supply_at shunt_ohm shunt_tolerance"
+"""Keys of multimeters: what they are connected to (power/drivers/multimeter.py)."""
 
 
 def _instrument(
@@ -95,6 +97,13 @@ DRIVERS: dict[str, Driver] = {
     ),
     "rapl": Driver(
         "power.meters.rapl", "RaplMeter", RAILS, "this machine's processor energy counters", "host"
+    ),
+    "keysight-34465a": _instrument(
+        "keysight_34465a",
+        "Keysight34465a",
+        "scpi",
+        "Keysight 34465A/34470A multimeter, digitising a current",
+        f"resource {WIRING} rate_hz aperture_s memory_readings",
     ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",

@@ -1,0 +1,118 @@
+"""What can go wrong with any SCPI instrument, tried on each: one sentence must come of it, soon, and the meter must close."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from power.catalogue import make_meter
+from power.errors import PowerError
+from power.meter import Meter
+from power.sim.clock import VirtualTime
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.scpi import ScpiSimulator
+from power.sim.waveforms import Constant
+from power.trace import Trace
+from power.transports.scpi import VisaLink
+
+TROUBLE = {
+    "cut off": Faults(truncate_at=3),
+    "stale": Faults(is_stale=True),
+    "silent": Faults(silent_after=1),
+    "disconnected": Faults(disconnect_after=1),
+    "garbage": Faults(garbage_after=1),
+}
+"""Faults that no recording survives."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lines time out at once."""
+    monkeypatch.setattr(VisaLink.__init__, "__defaults__", (0.2,))
+
+
+def simulator(made: type[ScpiSimulator], power_w: float = 3.0) -> tuple[ScpiSimulator, VirtualTime]:
+    """Make a perfect instrument in virtual time."""
+    time = VirtualTime()
+    return made(Load(Constant(power_w), made.supply_v), timebase=time), time
+
+
+@contextmanager
+def recording(
+    source: ScpiSimulator, time: VirtualTime, options: dict[str, object], duration_s: float = 1.0
+) -> Iterator[Meter]:
+    """Run a meter on a simulated instrument for some time; the block goes on from there."""
+    with source:
+        meter = make_meter("m", source.driver, {**source.options, **options}, timebase=time).open()
+        try:
+            meter.plan(100.0)
+            meter.start()
+            time.sleep(duration_s)
+            yield meter
+        finally:
+            meter.close()
+
+
+def check_trouble(
+    made: type[ScpiSimulator], options: dict[str, object], faults: Faults, after_s: float = 1.5
+) -> PowerError:
+    """Let a fault begin in mid-run; return the error that it must end in."""
+    source, time = simulator(made)
+    with recording(source, time, options) as meter:
+        source.faults = faults
+        time.sleep(after_s)
+        with pytest.raises(PowerError) as caught:
+            meter.stop()
+    return one_sentence(caught.value)
+
+
+def check_switched_off(made: type[ScpiSimulator], options: dict[str, object]) -> PowerError:
+    """Switch the instrument off in mid-run; return the error that it must end in."""
+    source, time = simulator(made)
+    with recording(source, time, options) as meter:
+        source.stop()
+        time.sleep(1.5)
+        with pytest.raises(PowerError) as caught:
+            meter.stop()
+    return one_sentence(caught.value)
+
+
+def check_refusal(made: type[ScpiSimulator], options: dict[str, object]) -> None:
+    """An instrument that reports errors is not used, and says what it reports."""
+    source, time = simulator(made)
+    source.faults = Faults(error="Settings conflict")
+    with source:
+        meter = make_meter("m", source.driver, {**source.options, **options}, timebase=time)
+        with pytest.raises(PowerError, match="Settings conflict") as caught:
+            meter.open()
+        meter.close()
+    one_sentence(caught.value)
+
+
+def recorded(
+    made: type[ScpiSimulator],
+    options: dict[str, object],
+    faults: Faults,
+    *,
+    power_w: float = 3.0,
+    duration_s: float = 3.0,
+) -> tuple[Trace, ScpiSimulator]:
+    """Record a constant power with faults that leave it readable."""
+    time = VirtualTime()
+    source = made(Load(Constant(power_w), made.supply_v), timebase=time, faults=faults)
+    with recording(source, time, options, duration_s) as meter:
+        trace = meter.stop()
+    return trace, source
+
+
+def one_sentence(error: PowerError) -> PowerError:
+    """Fail unless an error reads as one sentence on one line."""
+    text = str(error)
+    assert text.endswith((".", "?")), text
+    assert "\n" not in text, text
+    assert not re.search(r"Traceback|0x[0-9a-f]{6}", text), text
+    return error
