@@ -22,6 +22,8 @@ State = Literal["ok", "missing", "broken"]
 # Less than this and a night of traces fills the disk.
 LEAST_FREE_BYTES = 1_000_000_000
 RUNTIMES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+LINKS = {"scpi": ("pyvisa", "visa"), "serial": ("pyserial", "serial"), "mqtt": ("aiomqtt", "mqtt")}
+"""How a meter is reached → the package for it, and the extra that brings it."""
 RAPL = "sys/class/powercap/intel-rapl:0/energy_uj"
 
 
@@ -172,12 +174,38 @@ def inventory(around: Surroundings) -> Iterator[Finding]:
     yield Finding("inventory", "ok", f"{len(devices)} device(s): {', '.join(sorted(devices))}")
 
 
+def instruments(around: Surroundings) -> Iterator[Finding]:
+    """Whether what the instruments of farm.toml are reached through is installed."""
+    from hostctl.errors import HostctlError
+    from hostctl.inventory import load_inventory
+    from power.catalogue import DRIVERS
+
+    try:
+        meters = load_inventory(around.config).meters.values()
+    except HostctlError:
+        return  # `inventory` has told
+    for link, (package, extra) in LINKS.items():
+        names = sorted(meter.name for meter in meters if DRIVERS[meter.driver].link == link)
+        try:
+            yield Finding(f"meters over {link}", "ok", f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            needed = f"needed by {', '.join(names)}" if names else "no meter of farm.toml needs it"
+            detail = f"{package} is not installed; {needed}"
+            yield Finding(
+                f"meters over {link}",
+                "broken" if names else "missing",
+                detail,
+                f"pip install 'wattfarm[{extra}]'",
+            )
+
+
 CHECKS: tuple[Callable[[Surroundings], Iterator[Finding]], ...] = (
     python,
     runtimes,
     storage,
     databases,
     inventory,
+    instruments,
     rapl,
     serial_ports,
     governor,

@@ -117,3 +117,16 @@ def test_local_is_always_in_the_inventory(around: Surroundings, tmp_path: Path) 
     config = tmp_path / "farm.toml"
     config.write_text("")
     assert "local" in only(doctor.inventory, Surroundings(around.data_dir, config, around.root)).detail
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_package_that_instruments_need(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: bool
+) -> None:
+    config = tmp_path / "farm.toml"
+    config.write_text('[meters.m1]\ndriver = "yokogawa-wt310"\nresource = "X"\n' if needed else "")
+    monkeypatch.setattr(doctor, "LINKS", {"scpi": ("no-such-package-anywhere", "visa")})
+    finding = only(doctor.instruments, Surroundings(around.data_dir, config, around.root))
+    assert finding.state == ("broken" if needed else "missing")
+    assert ("m1" in finding.detail) == needed
+    assert finding.mend == "pip install 'wattfarm[visa]'"
