@@ -10,6 +10,7 @@ import threading
 from array import array
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
+from targets.marker import Marker
 from targets.process import monotonic_ns, process_time_ns
 
 Call = Callable[[], Any]
@@ -80,17 +81,24 @@ def warm_up(calls: Sequence[Call], limits: Limits, stop: List[Any]) -> float:
     return (monotonic_ns() - begin) / slowest
 
 
-def measure(calls: Sequence[Call], limits: Limits, stop: List[Any], expected_ns: float) -> Window:
+def measure(
+    calls: Sequence[Call],
+    limits: Limits,
+    stop: List[Any],
+    expected_ns: float,
+    marker: Optional[Marker] = None,
+) -> Window:
     """Run the timed window and return what it measured.
 
     One call is the latency scenario: this thread runs it again and again. Several are in flight at the same time, one
     thread each, started together; when the time is over, requests in flight are still completed and counted.
-    ``expected_ns`` is the time of a request as the warm-up saw it; it only sizes the arrays.
+    ``expected_ns`` is the time of a request as the warm-up saw it; it only sizes the arrays. ``marker`` is raised just after
+    the window began and lowered just after it ended.
     """
     share = limits.share(len(calls))
     capacity = int(1.5 * share.duration_ns / max(expected_ns, 100.0)) + share.count + 1024
     tracks = [_Track(min(capacity, _MAX_CHUNK)) for _ in calls]
-    gate = _Gate(len(calls))
+    gate = _Gate(len(calls), marker)
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
@@ -101,18 +109,23 @@ def measure(calls: Sequence[Call], limits: Limits, stop: List[Any], expected_ns:
         cpu_ns = process_time_ns() - cpu_ns
         if was_enabled:
             gc.enable()
+        if marker is not None:
+            marker.low()
     return _merge(tracks, gate.begin_ns, cpu_ns)
 
 
 class _Gate:
     """Lets all slots start at one instant and tells them which."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, marker: Optional[Marker] = None) -> None:
         self.begin_ns = 0
+        self._marker = marker
         self._barrier = threading.Barrier(slots, action=self._open)
 
     def _open(self) -> None:
         self.begin_ns = monotonic_ns()
+        if self._marker is not None:
+            self._marker.high()
 
     def wait(self) -> int:
         self._barrier.wait()

@@ -18,6 +18,7 @@ from targets.errors import (
     ProtocolError,
     TargetsError,
 )
+from targets.marker import open_marker
 from targets.options import SCENARIOS, LoadOptions
 from targets.process import monotonic_ns
 from targets.runner import Runner, one_line
@@ -146,16 +147,20 @@ class Session:
         runner.open_slots(in_flight)
         finite = [self._first(runner, inputs)]
         calls = [runner.bind(slot, inputs) for slot in range(in_flight)]
+        marker = open_marker()
         try:
             self._event(request, {"event": "progress", "phase": "warmup"})
             expected_ns = loop.warm_up(calls, warmup, stop)
             memory = runner.memory()  # before the arrays of times, which are ours and not the model's
             self._event(request, {"event": "progress", "phase": "running"})
-            window = loop.measure(calls, limits, stop, expected_ns)
+            window = loop.measure(calls, limits, stop, expected_ns, marker)
         except (TargetsError, MemoryError):
             raise
         except Exception as error:
             raise InferenceFailed("{} failed in the benchmark: {}".format(runner.name, one_line(error)))
+        finally:
+            if marker is not None:
+                marker.close()
         _write_times(times_path, window)
         if stop:
             raise Cancelled("The benchmark was cancelled.", requests=window.requests)

@@ -60,15 +60,16 @@ class Timed:
 
 
 def timed(result: pb.BenchmarkResult, request_s: float) -> Timed:
-    """Return when the board was busy: for its window, and for the one request that warms up just before it.
+    """Return when the board was busy: for its window, two requests before it (the first, and one that warms up), one after.
 
-    What it does from asking its own state to the window, and back, is work as well, but nobody knows how much of it.
+    What else it does from asking its own state to the window, and back, is work as well, but nobody knows how much of it.
     """
     start_ns, end_ns = result.window_start_ns, result.window_end_ns
     lead_s = max(0.0, (start_ns - result.stats_before.monotonic_ns) / 1e9)
     tail_s = max(0.0, (result.stats_after.monotonic_ns - end_ns) / 1e9)
-    warm_s = min(lead_s, request_s)
-    return Timed(start_ns / 1e9 - warm_s, end_ns / 1e9, max(lead_s - warm_s, tail_s))
+    before_s, after_s = min(lead_s, 2.0 * request_s), min(tail_s, request_s)
+    slack_s = max(lead_s - before_s, tail_s - after_s)
+    return Timed(start_ns / 1e9 - before_s, end_ns / 1e9 + after_s, slack_s)
 
 
 def drive(spell: Spell, sleep: Callable[[float], None], unit: float, which: int, seed: int) -> Pattern:

@@ -196,3 +196,19 @@ def test_what_is_refused_before_anything_starts(
     assert done.returncode == 2
     assert words in done.stderr
     assert hostctl.stored() == []
+
+
+def test_the_board_raises_its_marker_line(hostctl: Hostctl, model: Path, tmp_path: Path) -> None:
+    """A file stands for the GPIO; what an instrument makes of it is tested where traces are (tests/power)."""
+    line = tmp_path / "value"
+    line.write_text("1")
+    environment = {"WATTFARM_RUNNERS": "faulty=wattfarm_faulty:FaultyRunner", "WATTFARM_MARKER": str(line)}
+    with serve_board(tmp_path / "farmd", worker_env=environment) as (address, _):
+        hostctl.add_device("bench", address)
+        result = measured(hostctl, model, *QUICK, "--meter", "none")
+        assert "FAILED" not in codes(result)
+        assert line.read_text() == "0"
+        line.unlink()
+        result = measured(hostctl, model, *QUICK, "--meter", "none")
+    (why,) = [flag["message"] for flag in result["flags"] if flag["code"] == "FAILED"]
+    assert "cannot be set (No such file or directory); let farmd's user write it" in why
