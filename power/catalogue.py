@@ -105,6 +105,9 @@ DRIVERS: dict[str, Driver] = {
         "Keysight 34465A/34470A multimeter, digitising a current",
         f"resource {WIRING} rate_hz aperture_s memory_readings",
     ),
+    "tektronix-mdo4000": _instrument(
+        "tektronix_mdo4000", "Mdo4000", "scpi", "Tektronix MDO4000 oscilloscopes", f"resource {SCOPE}"
+    ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",
         "Wt310",
