@@ -125,7 +125,7 @@ class _Maker:
         else:
             yield self._line("idle power", "given", "as stated", net["idle"], "W", -self.per_w)
         if idle.drift_w is not None and idle.given is None:
-            source = f"{idle.drift_w:+.3g} W from before to after, model '{idle.model}'"
+            source = f"{idle.drift_w:+.3g} W in between, '{idle.model}'"
             yield self._line("idle drift", source, "rectangular", net["drift"], "W", -self.per_w)
         yield from self._edges()
 

@@ -56,6 +56,7 @@ def budget_tables(result: Result) -> Iterator[RenderableType]:
         yield Text(summary(which, table, found["k"]))
         for remark in table["remarks"]:
             yield Text(remark)
+        yield Text()
 
 
 def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
