@@ -15,7 +15,7 @@ from hostctl.results.budget import budget_tables
 from hostctl.rules import MLPERF
 from power.budget import budget
 from power.report import EnergyReport, energy_report
-from power.trace import Trace, Window
+from power.trace import Floats, Trace, Window
 from power.uncertainty import GainOffset
 from tests.hostctl.results.results_data import a_result
 
@@ -26,7 +26,7 @@ WT310 = GainOffset.from_limits(0.001, 0.002 * 15.0, source="WT310E, 15 V / 1 A")
 
 def example() -> EnergyReport:
     """A run of a minute at 10 W between idle windows of 30 s at 4.00 W and 4.03 W, 3000 inferences, a reading each 0.1 s."""
-    t_s = 0.1 * np.arange(1, 1301)
+    t_s: Floats = np.linspace(0.1, 130.0, 1300)
     share = np.diff(np.clip(t_s, RUN.start_s, RUN.end_s), prepend=RUN.start_s) / 0.1
     power_w = share * 10.0 + (1.0 - share) * np.where(t_s < 60.0, 4.0, 4.03)
     noise_w = np.random.default_rng(7).normal(0.0, 0.02, len(t_s))
