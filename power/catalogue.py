@@ -108,6 +108,30 @@ DRIVERS: dict[str, Driver] = {
     "tektronix-mdo4000": _instrument(
         "tektronix_mdo4000", "Mdo4000", "scpi", "Tektronix MDO4000 oscilloscopes", f"resource {SCOPE}"
     ),
+    "rigol-ds1000z": _instrument(
+        "rigol_ds1000z",
+        "RigolDs1000z",
+        "scpi",
+        "Rigol DS1000Z/MSO1000Z oscilloscope",
+        f"resource {SCOPE}",
+    ),
+    "rigol-mso5000": _instrument(
+        "rigol_mso5000", "RigolMso5000", "scpi", "Rigol MSO5000 oscilloscope", f"resource {SCOPE}"
+    ),
+    "keysight-n6705": _instrument(
+        "keysight_n6705",
+        "KeysightN6705",
+        "scpi",
+        "Keysight N6705 with N6781A/N6782A, external data log",
+        "resource channel current_range_a voltage_range_v period_s",
+    ),
+    "rs-ngu": _instrument(
+        "rs_ngu",
+        "RsNgu",
+        "scpi",
+        "R&S NGU and NGM supplies, FastLog",
+        "resource channel current_range_a rate_hz",
+    ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",
         "Wt310",

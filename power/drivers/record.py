@@ -39,6 +39,8 @@ def plan_record(
             f"A recording of {duration_s:.4g} s fits no record of a {model.name}, the longest of which takes "
             f"{model.longest_s:g} s; {INSTEAD}"
         )
+    if model.spans_s is not None:
+        needed_s = next((span_s for span_s in model.spans_s if span_s >= needed_s * (1 - 1e-9)), needed_s)
     if mode == "hires" and not model.has_hires:
         raise OptionInvalid(
             f'A {model.name} cannot average between its points; set acquisition = "sample", with a bandwidth below rate_hz / 2.'

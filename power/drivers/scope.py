@@ -25,6 +25,7 @@ class ScopeModel:
     codes            steps of the converter over the whole screen
     has_hires        whether it can average all that it samples between two points
     longest_s        longest record, whatever its rate; None: no limit but the memory
+    spans_s          lengths of records that can be chosen, increasing, where a time base comes in steps; None: any
     """
 
     name: str
@@ -36,6 +37,7 @@ class ScopeModel:
     rates_hz: tuple[float, ...] | None = None
     has_hires: bool = True
     longest_s: float | None = None
+    spans_s: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
