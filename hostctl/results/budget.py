@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEAD = ("component", "source", "distribution", "u", "sensitivity", "mJ/inf", "share")
-_NUMBERS = HEAD[3:]
+NUMBERS = HEAD[3:]
 
 
 def budget_of(result: Result) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def _table(title: str, lines: Sequence[tuple[str, ...]]) -> Table:
 
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
     for name in HEAD:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)
     return table

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from hostctl.results.budget import HEAD, NUMBERS, rows, summary
 from hostctl.results.columns import COLUMNS, DASH, Result
 from hostctl.results.tables import legend
 
@@ -59,7 +60,35 @@ def _section(result: Result) -> str:
     facts = json.dumps(result, indent=2, ensure_ascii=False)
     return (
         f"<details><summary>{escape(name)} ({escape(str(result['id']))})</summary>"
-        f"{_times(result.get('inference_time_ms'))}<pre>{escape(facts)}</pre></details>"
+        f"{_times(result.get('inference_time_ms'))}{_budgets(result)}<pre>{escape(facts)}</pre></details>"
+    )
+
+
+def _budgets(result: Result) -> str:
+    """Return the uncertainty budget as tables; nothing where there is none."""
+    found = result["environment"].get("uncertainty")
+    if not found:
+        return ""
+    tables = ((which, found[which]) for which in ("gross", "net") if found[which] is not None)
+    return "".join(_budget(which, table, found["k"]) for which, table in tables)
+
+
+def _budget(which: str, table: Mapping[str, Any], k: float) -> str:
+    head = "".join(f'<th class="{_align(name in NUMBERS)}">{escape(name)}</th>' for name in HEAD)
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{_align(name in NUMBERS)}">{escape(cell)}</td>'
+            for name, cell in zip(HEAD, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows(table)
+    )
+    sentences = [summary(which, table, k), *table["remarks"]]
+    below = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    return (
+        f'<div class="wide"><table><caption>{which} energy per inference</caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>{below}"
     )
 
 

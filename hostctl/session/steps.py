@@ -12,7 +12,7 @@ from farm.v1 import device_service_pb2 as pb
 
 from hostctl.calls import BenchmarkOptions, BenchmarkRun
 from hostctl.client import Board
-from hostctl.errors import HostctlError
+from hostctl.errors import HostctlError, UsageError
 from hostctl.inventory import Inventory
 from hostctl.session import environment
 from hostctl.session.idlestates import measured_state
@@ -177,6 +177,10 @@ def mark(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
     """Write a busy/idle pattern into the trace, if that is how it shall be aligned: one before and one after the run."""
     if meter is None or record.plan.align != "pattern" or record.loaded is None:
         return
+    if meter.feed is not None:
+        raise UsageError(
+            "--align pattern needs a meter that samples by itself; the estimate needs no alignment."
+        )
     which = len(record.patterns)
     bench.progress.step(f"{record.configuration}: pattern {'after' if which else 'before'} the run")
     model_id = record.loaded.model_id

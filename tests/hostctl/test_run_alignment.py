@@ -212,3 +212,10 @@ def test_the_board_raises_its_marker_line(hostctl: Hostctl, model: Path, tmp_pat
         result = measured(hostctl, model, *QUICK, "--meter", "none")
     (why,) = [flag["message"] for flag in result["flags"] if flag["code"] == "FAILED"]
     assert "cannot be set (No such file or directory); let farmd's user write it" in why
+
+
+def test_an_estimate_has_no_pattern(hostctl: Hostctl, bench: tuple[str, SimulatedWt310], model: Path) -> None:
+    hostctl.add_device("bench", bench[0])
+    result = measured(hostctl, model, *QUICK, "--meter", "estimate", "--align", "pattern")
+    (why,) = [flag["message"] for flag in result["flags"] if flag["code"] == "FAILED"]
+    assert "needs a meter that samples by itself" in why

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hostctl.errors import UsageError
 from hostctl.results.budget import budget_of, budget_tables, rows, summary
+from hostctl.results.report import html_report
 from power.budget import budget
 from power.report import energy_report
 from power.trace import Trace, Window
@@ -88,3 +89,10 @@ def test_a_result_without_a_budget_is_told() -> None:
         budget_of(a_result())
     with pytest.raises(UsageError, match="no uncertainty budget"):
         budget_of(a_result(environment={"uncertainty": None}))
+
+
+def test_the_html_report_has_the_tables() -> None:
+    page = html_report([with_budget(), a_result()])
+    assert page.count("<caption>") == 2
+    assert "<caption>net energy per inference</caption>" in page
+    assert "offset cancels" in page
