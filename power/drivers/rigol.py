@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-
 from power.drivers.base import check_model
+from power.drivers.codes import Decoder, Scaling
 from power.drivers.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.single_shot import SingleShotScope, Words, check_finite, ends_of, step_up
+from power.drivers.single_shot import SingleShotScope, Words, check_finite, step_up
 from power.errors import InstrumentError, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
@@ -73,12 +72,11 @@ class Preamble:
             raise ReplyInvalid(f"'{resource}' sent the preamble '{answer[:80]}', which scales nothing.")
         return made
 
-    def volts(
-        self, codes: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Scale bytes."""
-        table = (np.arange(LAST_CODE + 1) - self.y_origin - self.y_reference) * self.y_increment_v
-        return np.take(table, codes)
+    @property
+    def scaling(self) -> Scaling:
+        """How bytes become V."""
+        zero_v = -(self.y_origin + self.y_reference) * self.y_increment_v
+        return Scaling("u1", self.y_increment_v, zero_v, 0, LAST_CODE)
 
     @property
     def start_s(self) -> float:
@@ -178,14 +176,13 @@ class RigolScope(SingleShotScope):
         )
         preamble = Preamble.parse(self._connected.query(":WAVeform:PREamble?"), self._resource)
         self._check_preamble(preamble, record)
-        codes = np.empty(record.points, np.uint8)
+        decoder = Decoder(record.points, preamble.scaling, f"The oscilloscope at '{self._resource}'")
         for first in range(0, record.points, self.batch_points):
             last = min(first + self.batch_points, record.points)
             self._write([f":WAVeform:STARt {first + 1}", f":WAVeform:STOP {last}"])
-            codes[first:last] = np.frombuffer(self._block(":WAVeform:DATA?", last - first), np.uint8)
-        return Waveform(
-            preamble.start_s, preamble.x_increment_s, preamble.volts(codes), ends_of(codes, 0, LAST_CODE)
-        )
+            decoder.add(self._block(":WAVeform:DATA?"), last - first)
+        decoder.check_complete()
+        return Waveform(preamble.start_s, preamble.x_increment_s, decoder.values, decoder.clipped)
 
     def _check_preamble(self, preamble: Preamble, record: Record) -> None:
         if preamble.kind != RAW or preamble.format != BYTE:

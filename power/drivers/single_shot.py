@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from power.drivers.base import Start
 from power.drivers.probing import Probing
 from power.drivers.scope import ChannelSetting, Oscilloscope, Record
@@ -234,13 +231,11 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
                 f"The oscilloscope at '{self._resource}' has {found} {what} instead of {due}; measure again."
             )
 
-    def _block(self, query: str, due_bytes: int) -> bytes:
-        """Read a block. Raises ReplyInvalid if it holds another number of bytes."""
+    def _block(self, query: str) -> bytes:
+        """Read a block, with patience."""
         link = self._connected
         with link.patience(READ_S):
-            payload = link.query_block(query)
-        self._check_count(len(payload), due_bytes, "bytes in a block of data")
-        return payload
+            return link.query_block(query)
 
 
 def step_up(value: float) -> float:
@@ -273,10 +268,3 @@ def check_finite(values: Iterable[float], what: str, resource: str) -> None:
     """Raise ReplyInvalid unless all numbers are finite."""
     if not all(math.isfinite(value) for value in values):
         raise ReplyInvalid(f"'{resource}' sent a {what} that holds no usable numbers; measure again.")
-
-
-def ends_of(codes: NDArray[np.generic], low: int, high: int) -> NDArray[np.bool_]:
-    """Return where codes are at an end of the converter."""
-    found: NDArray[np.bool_] = codes == low
-    found |= codes == high
-    return found
