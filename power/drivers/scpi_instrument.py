@@ -20,7 +20,8 @@ from power.trace import Flags, Floats
 from power.transports.scpi import ScpiLink, VisaLink
 
 INFINITY = 9.9e37
-NOT_A_NUMBER = 9.91e37
+NO_NUMBER = 9.905e37
+"""From here on it is 9.91E37, which singles round down."""
 STALL_S = 1.0
 """Samples that are not numbered are missed when the count falls so far behind the clock."""
 
@@ -113,7 +114,7 @@ def number(answer: str, query: str, resource: str) -> float:
 
 def value_or_none(value: float) -> float | None:
     """Return a reading, ±infinity for one over the range, None for "not a number"."""
-    if math.isnan(value) or abs(value) >= NOT_A_NUMBER:
+    if math.isnan(value) or abs(value) >= NO_NUMBER:
         return None
     return math.copysign(math.inf, value) if abs(value) >= INFINITY else value
 
@@ -140,7 +141,7 @@ def binary_values(payload: bytes, dtype: str, columns: int, resource: str) -> Fl
 
 def limited(values: Floats, limit: float, resource: str) -> tuple[Floats, Flags]:
     """Replace readings over the range by the range's limit and mark them. Raises NoReading for readings without a value."""
-    if not np.all(np.abs(values) < NOT_A_NUMBER):  # so written that NaN fails too
+    if not np.all(np.abs(values) < NO_NUMBER):  # so written that NaN fails too
         raise NoReading(
             f"The instrument at '{resource}' gave samples without a value; check its input and range."
         )

@@ -8,6 +8,7 @@ from power.drivers.multimeter import Ranges, Wiring
 from power.drivers.scpi_instrument import INFINITY
 from power.sim.faults import Faults
 from power.sim.load import Load
+from power.sim.pacing import at_limit
 from power.sim.sensor import Sensor
 from power.specification import EXACT, Specified
 from power.timebase import Timebase
@@ -37,7 +38,7 @@ class MultimeterInput:
         faults: Faults,
         seed: int | None,
     ) -> None:
-        self._wiring, self._faults = wiring, faults
+        self._wiring = wiring
         per_ampere = wiring.shunt_ohm or 1.0
         of_reading, offset = (0.0, 0.0) if limits is None else (limits.of_reading, limits.offset)
         supply, shunt = 0.0, 0.0
@@ -56,6 +57,5 @@ class MultimeterInput:
         """Return what the display shows for currents seen by the sensor; 9.9E37 over the range."""
         values = current_a if self._shunt_ohm is None else current_a * self._shunt_ohm
         over = np.abs(values) > 1.2 * self._wiring.range_
-        if self._faults.clip_w:
-            over |= current_a * self.sensor.load.supply_v >= self._faults.clip_w * (1.0 - 1e-9)
+        over |= at_limit(self.sensor, current_a)
         return np.where(over, OVERLOAD, values)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from power.sim.sensor import Sensor
-from power.trace import Floats
+from power.trace import Flags, Floats
 
 
 class Paced:
@@ -66,6 +66,12 @@ class Paced:
         if self._averaging_s > 0.0:
             return self._sensor.mean(start_s, start_s + self._averaging_s)
         return self._sensor.at(start_s)
+
+
+def at_limit(sensor: Sensor, current_a: Floats) -> Flags:
+    """Return which currents, as read, are at the limit of power that the faults ask for."""
+    seen_a = (current_a - sensor.current.offset) / (1.0 + sensor.current.gain)
+    return sensor.is_clipped(seen_a * sensor.load.supply_v * (1.0 + 1e-9))
 
 
 def clock_error_ppm(seed: int | None, limit_ppm: float, wanted_ppm: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def pyvisa_py() -> Iterator[None]:
-    """Let pyvisa take pyvisa-py at once: its search for a vendor's library takes 80 ms each time, and would find one somewhere."""
+    """Let pyvisa take pyvisa-py at once: its search for a vendor's library takes 80 ms each time, and may find one."""
     before = os.environ.get("PYVISA_LIBRARY")
     os.environ["PYVISA_LIBRARY"] = "@py"
     yield
