@@ -62,6 +62,8 @@ COMMON = frozenset({"accuracy", "simulated"})
 """Keys of every instrument."""
 SCOPE = "voltage current supply_v supply_tolerance marker rate_hz acquisition"
 """Keys of every oscilloscope besides its own: power/meters/scope.py takes them."""
+BROKER = "broker topic username password_env tls ca_file cert_file key_file"
+"""Keys of what is reached over a broker."""
 RAILS = frozenset({"rails", "accuracy", "interval_s"})
 """Keys of every meter that is made of rails."""
 WIRING = "function range supply_v supply_tolerance supply_at shunt_ohm shunt_tolerance"
@@ -118,12 +120,27 @@ DRIVERS: dict[str, Driver] = {
     "rigol-mso5000": _instrument(
         "rigol_mso5000", "RigolMso5000", "scpi", "Rigol MSO5000 oscilloscope", f"resource {SCOPE}"
     ),
+    "keysight-infiniivision": _instrument(
+        "keysight_infiniivision",
+        "InfiniiVision",
+        "scpi",
+        "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
+        f"resource {SCOPE}",
+    ),
     "keysight-n6705": _instrument(
         "keysight_n6705",
         "KeysightN6705",
         "scpi",
         "Keysight N6705 with N6781A/N6782A, external data log",
         "resource channel current_range_a voltage_range_v period_s",
+    ),
+    "rest": _instrument(
+        "rest",
+        "Rest",
+        "http",
+        "any server that tells power or energy as JSON over HTTP",
+        "url path reading unit factor resolution interval_s update_s averaging_s timeout_s "
+        "voltage_path current_path serial_path headers token_env ca_file",
     ),
     "rs-ngu": _instrument(
         "rs_ngu",
@@ -132,6 +149,35 @@ DRIVERS: dict[str, Driver] = {
         "R&S NGU and NGM supplies, FastLog",
         "resource channel current_range_a rate_hz",
     ),
+    "scpi": _instrument(
+        "generic_scpi",
+        "GenericScpi",
+        "scpi",
+        "any other instrument that answers SCPI queries for power, or voltage and current",
+        "resource identification set_up make_safe power_query voltage_query current_query supply_v reading averaging_s"
+        " interval_s error_query",
+    ),
+    "siglent-sds": _instrument(
+        "siglent_sds",
+        "SiglentSds",
+        "scpi",
+        "Siglent SDS oscilloscope: SDS800X HD, SDS1000X HD, SDS2000X HD/Plus, SDS5000X",
+        f"resource {SCOPE}",
+    ),
+    "siglent-sds-legacy": _instrument(
+        "siglent_sds_legacy",
+        "SiglentSdsLegacy",
+        "scpi",
+        "Siglent SDS1000X/X-E oscilloscope, older commands",
+        f"resource {SCOPE}",
+    ),
+    "siglent-sdm3055": _instrument(
+        "siglent_sdm3055",
+        "SiglentSdm3055",
+        "scpi",
+        "Siglent SDM3055 multimeter, averaging a current",
+        f"resource {WIRING} nplc line_hz interval_s",
+    ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",
         "Wt310",
@@ -139,6 +185,8 @@ DRIVERS: dict[str, Driver] = {
         "Yokogawa WT310/WT310E power analyser",
         "resource mode voltage_range_v current_range_a update_s input",
     ),
+    "shelly": _instrument(
+    
 }
 
 

@@ -90,8 +90,12 @@ def u_mean(values: NDArray[np.float64]) -> float | None:
 
 def _u_mean(means: NDArray[np.float64]) -> float:
     count = len(means)
-    # Differences of neighbours see scatter but not a trend, which the integral follows and which is no error of it.
+    # Differences of neighbours, less their mean, see scatter but not a trend, which the integral follows and which is no error
+    # of it. White noise of variance s² has E Σ(d − mean d)² = 2 s² (n − 1 − 1/(n − 1)) over its n − 1 differences d.
     steps = np.diff(means)
-    spread = math.sqrt(float(np.dot(steps, steps)) / (2.0 * (count - 1))) / math.sqrt(count)
+    steps -= steps.mean()
+    spread = math.sqrt(float(np.dot(steps, steps)) / (2.0 * (count - 1 - 1.0 / (count - 1)))) / math.sqrt(
+        count
+    )
     # The mean of few values follows Student's distribution, whose standard deviation is this much larger.
     return spread * math.sqrt((count - 1) / (count - 3))

@@ -1,0 +1,231 @@
+"""The Siglent SDM3055: its dialogue, its numbers against the simulated one, the memory that forgets, its failures."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import pytest
+
+from power.catalogue import make_meter
+from power.drivers.multimeter import Wiring
+from power.drivers.siglent_sdm3055 import SiglentSdm3055
+from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.sim.base import Simulator
+from power.sim.clock import VirtualTime
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.siglent_sdm3055 import SimulatedSiglentSdm3055
+from power.sim.waveforms import Constant
+from power.timebase import Timebase
+from tests.power.dialogue import Dialogue, Step
+from tests.power.scpi_trouble import (
+    TROUBLE,
+    check_refusal,
+    check_switched_off,
+    check_trouble,
+    impatient,
+    recorded,
+    recording,
+    simulator,
+)
+from tests.power.trials import Levels, Timing, check_coverage, run_trial
+
+__all__ = ["impatient"]
+
+IDN = "Siglent Technologies,SDM3055,SDM35FAC4R0253,1.01.01.25"
+NO_ERROR = ("SYST:ERR?", '0,"No error"')
+SET_UP: list[Step] = [
+    ("*IDN?", IDN),
+    "*CLS",
+    "ABOR",
+    "CONF:CURR:DC 2",
+    "CURR:DC:NPLC 1",
+    "TRIG:SOUR IMM",
+    "TRIG:DEL 0",
+    "SAMP:COUN 1",
+    "TRIG:COUN INF",
+    NO_ERROR,
+]
+START: list[Step] = [("STAT:QUES?", "16384"), "INIT", NO_ERROR]
+FINE = ("STAT:QUES?", "0")
+
+
+def scripted(steps: list[Step]) -> tuple[SiglentSdm3055, Dialogue, VirtualTime]:
+    line, time = Dialogue(steps), VirtualTime()
+    return SiglentSdm3055("SCRIPT::INSTR", time, Wiring("current", 2.0, 5.0, 0.002), link=line), line, time
+
+
+def test_dialogue() -> None:
+    meter, line, time = scripted(
+        [
+            *SET_UP,
+            *START,
+            ("R?", b"+1.00000000E+00,+1.50000000E+00"),
+            FINE,
+            ("R?", b""),
+            FINE,
+            ("R?", b"+1.00000000E+00,+9.90000000E+37"),
+            FINE,
+            "ABOR",
+            ("CURR:DC:RANG?", "+2.00000000E+00"),
+            NO_ERROR,
+            "ABOR",
+            "TRIG:COUN 1",
+            "SYST:LOC",
+        ]
+    )
+    assert meter.connect().serial == "SDM35FAC4R0253"
+    meter.begin()
+    sample = meter.read()
+    assert (sample.power_w, sample.current_a, sample.is_clipped) == (6.25, 1.25, False)
+    assert sample.time_ns == time.now_ns()
+    assert meter.read().power_w is None
+    clipped = meter.read()
+    assert clipped.current_a == pytest.approx(1.7)
+    assert clipped.is_clipped
+    meter.end()
+    assert meter.same_range
+    meter.make_safe()
+    meter.disconnect()
+    line.check_used_up()
+    assert line.is_closed
+
+
+def test_a_range_that_went_up_by_itself_is_told() -> None:
+    meter, line, _ = scripted([*SET_UP, *START, "ABOR", ("CURR:DC:RANG?", "+1.00000000E+01"), NO_ERROR])
+    meter.connect()
+    meter.begin()
+    meter.end()
+    assert not meter.same_range
+    line.check_used_up()
+
+
+def test_a_memory_that_ran_over_is_no_reading() -> None:
+    meter, line, _ = scripted([*SET_UP, *START, ("R?", b"+1.0E+00"), ("STAT:QUES?", "16384")])
+    meter.connect()
+    meter.begin()
+    with pytest.raises(NoReading, match="ran over"):
+        meter.read()
+    line.check_used_up()
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "words"),
+    [
+        (b"+1.0E+00,none", ReplyInvalid, "no numbers"),
+        (b"+9.91E+37", NoReading, "without a value"),
+    ],
+)
+def test_replies_that_are_none_are_refused(payload: bytes, error: type[Exception], words: str) -> None:
+    meter, _, _ = scripted([*SET_UP, *START, ("R?", payload), FINE])
+    meter.connect()
+    meter.begin()
+    with pytest.raises(error, match=words):
+        meter.read()
+
+
+def test_another_instrument_is_refused_and_the_line_closed() -> None:
+    meter, line, _ = scripted([("*IDN?", "Siglent Technologies,SDM3065X,SDM36X,3.01")])
+    with pytest.raises(WrongInstrument, match="is for SDM3055"):
+        meter.connect()
+    assert line.is_closed
+
+
+def test_an_error_of_the_instrument_is_told() -> None:
+    meter, line, _ = scripted([*SET_UP[:-1], ("SYST:ERR?", '-113,"Undefined header"')])
+    with pytest.raises(InstrumentError, match="Undefined header"):
+        meter.connect()
+    assert line.is_closed
+
+
+FULL: dict[str, object] = {"resource": "X", "range": 2.0, "supply_v": 5.0, "supply_tolerance": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "range is missing"),
+        ({**FULL, "range": 3.0}, r"there are 0\.0002, 0\.002, 0\.02, 0\.2, 2, 10"),
+        ({**FULL, "nplc": 2.0}, r"there are 0\.3, 1, 10"),
+        ({**FULL, "nplc": 10.0, "interval_s": 0.5}, "from 1"),
+        ({**FULL, "interval_s": 200.0}, "to 100"),
+        ({**FULL, "npcl": 1.0}, "did you mean 'nplc'"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(OptionInvalid, match=words):
+        make_meter("dmm", "siglent-sdm3055", settings)
+
+
+def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
+    return SimulatedSiglentSdm3055(load, timebase=timebase, seed=seed)
+
+
+def test_energies_lie_within_their_uncertainty() -> None:
+    check_coverage(
+        "siglent-sdm3055",
+        simulated,
+        timing=Timing(4.0, 10.0, 1.5),
+        levels=Levels(inference_hz=211.0),
+    )
+
+
+def test_energy_in_real_time() -> None:
+    outcome = run_trial(
+        "siglent-sdm3055",
+        simulated,
+        1,
+        levels=Levels(),
+        timing=Timing(1.0, 2.0, 0.5),
+        options={"nplc": 0.3, "interval_s": 0.1},
+        is_real=True,
+    )
+    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
+    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("trouble", [*TROUBLE, "wrong length", "error"])
+def test_trouble_in_mid_run(trouble: str) -> None:
+    more = {"wrong length": Faults(wrong_length=True), "error": Faults(error="Overload")}
+    check_trouble(SimulatedSiglentSdm3055, {}, {**TROUBLE, **more}[trouble], 3.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_switched_off_in_mid_run() -> None:
+    check_switched_off(SimulatedSiglentSdm3055, {})
+
+
+def test_errors_at_set_up() -> None:
+    check_refusal(SimulatedSiglentSdm3055, {})
+
+
+def test_answers_so_slow_that_the_memory_runs_over() -> None:
+    source, time = simulator(SimulatedSiglentSdm3055)
+    with recording(source, time, {"nplc": 0.3}) as meter:
+        source.faults = Faults(delay_s=80.0)
+        time.sleep(1.0)
+        with pytest.raises(NoReading, match="ran over"):
+            meter.stop()
+
+
+def test_slow_answers_do_not_shift_its_readings() -> None:
+    trace, _ = recorded(SimulatedSiglentSdm3055, {}, Faults(delay_s=0.02))
+    assert trace.power_w == pytest.approx(3.0)
+    assert trace.clock_bound_s >= 0.02
+
+
+def test_an_overload_is_marked_and_moves_the_range() -> None:
+    time = VirtualTime()
+    source = SimulatedSiglentSdm3055(
+        Load(Constant(13.0)), timebase=time, wiring=Wiring("current", 2.0, 5.0, 0.001)
+    )
+    with recording(source, time, {}, 3.0) as meter:
+        trace = meter.stop()
+        assert trace.clipped_count == len(trace)
+        assert not meter.capabilities.same_range
+
+
+def test_it_is_left_measuring_on_its_front_panel() -> None:
+    _, source = recorded(SimulatedSiglentSdm3055, {}, Faults())
+    assert source.received[-3:] == ["ABOR", "TRIG:COUN 1", "SYST:LOC"]
