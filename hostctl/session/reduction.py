@@ -12,7 +12,7 @@ from power.align.edge import align_edges, trace_edges
 from power.align.latency import advanced
 from power.align.pattern import fit_pattern
 from power.align.relation import Alignment, by_round_trip, same_clock
-from power.clock import ClockFit, fit
+from power.clock import MAX_DRIFT, ClockFit, fit
 from power.energy import energy
 from power.errors import AlignmentError
 from power.idle import IdleModel, IdleState
@@ -84,12 +84,26 @@ def _marks(record: Record, trace: Trace, clock: ClockFit, capabilities: Capabili
     if wanted == "auto" and trace.marker is None:
         return None
     try:
-        return align_edges(trace_edges(trace), start_s, end_s, within_s)
+        edges = trace_edges(trace)
+        drift = _drift(clock, capabilities, end_s - start_s, edges.interval_s)
+        return align_edges(edges, start_s, end_s, within_s, drift)
     except AlignmentError as error:
         if wanted == "edge":
             raise
         record.unaligned = str(error)
         return None
+
+
+def _drift(
+    clock: ClockFit, capabilities: Capabilities, length_s: float, enough_s: float
+) -> tuple[float, float] | None:
+    """Return the drift of the trace's clock against the board's and its largest error; None where that would be more than
+    `enough_s` over a window."""
+    if capabilities.clock == "board":
+        return 0.0, 0.0
+    span_ns = clock.last_ns - clock.reference_ns
+    unsure = 2.0 * clock.bound_ns / span_ns if span_ns > 0 else MAX_DRIFT
+    return (clock.drift, unsure) if unsure * length_s <= enough_s else None
 
 
 def _idle_model(record: Record, windows: Windows) -> IdleModel | None:

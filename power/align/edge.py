@@ -18,6 +18,8 @@ from power.trace import Flags, Floats, Trace
 
 GPIO_LATENCY_S = 200e-6
 """How late a line may change after user space asked: 10 to 200 µs through the kernel, a few with mapped registers."""
+_LATE_S = 0.01
+"""A pulse may be longer than its window by this: a board with all processors busy gets to its line that late at worst."""
 _LOW, _HIGH = 0.4, 0.6
 """Of the way between the levels: a level counts as changed only beyond both, so that noise on a slow edge makes no pulses."""
 
@@ -100,17 +102,36 @@ def align_edges(
     start_s: float,
     end_s: float,
     within_s: tuple[float, float] | None = None,
+    drift: tuple[float, float] | None = None,
     latency_s: float = GPIO_LATENCY_S,
 ) -> Alignment:
     """Align by the pulse that lasts as long as the window [start_s, end_s], both on the board's clock.
 
     within_s   least and greatest trace − board that is possible; None takes any
+    drift      of the trace's clock against the board's and its largest error, where they are known
     latency_s  how late the line may change
 
-    The residual is how much longer the pulse is than the window. Raises AlignmentError if no pulse fits, or several do.
+    With a known drift the rise alone places the window, and the fall, which a busy board may be late with, only tells which
+    pulse it is; the residual is how much longer the pulse is than the window. Without it the fall has to tell the drift. Raises
+    AlignmentError if no pulse fits, or several do.
     """
-    pulses_s, length_s = edges.pulses_s(), end_s - start_s
-    allowed_s = 2.0 * edges.interval_s + 2.0 * latency_s + MAX_DRIFT * length_s
+    length_s = end_s - start_s
+    rise_s, fall_s = _pulse(edges, start_s, length_s, within_s, latency_s)
+    longer_s = (fall_s - rise_s) - length_s
+    rate, unsure = (longer_s / length_s, 0.0) if drift is None else drift
+    residual_s = abs(longer_s) if drift is None else abs(longer_s - rate * length_s)
+    # An edge lies anywhere between two samples, and anywhere from no latency to all of it.
+    bound_s = 0.5 * edges.interval_s + 0.5 * latency_s + unsure * length_s
+    return Alignment(
+        "edge", rise_s - start_s - 0.5 * latency_s, rate, bound_s, residual_s, None, start_s, end_s
+    )
+
+
+def _pulse(
+    edges: Edges, start_s: float, length_s: float, within_s: tuple[float, float] | None, latency_s: float
+) -> tuple[float, float]:
+    pulses_s = edges.pulses_s()
+    allowed_s = 2.0 * edges.interval_s + _LATE_S + MAX_DRIFT * length_s
     offsets_s = pulses_s[:, 0] - start_s
     fits = np.abs(pulses_s[:, 1] - pulses_s[:, 0] - length_s) <= allowed_s
     if within_s is not None:
@@ -123,18 +144,7 @@ def align_edges(
             "GPIO's wiring, or use --align clock."
         )
     rise_s, fall_s = (float(value) for value in pulses_s[fits][0])
-    longer_s = (fall_s - rise_s) - length_s
-    return Alignment(
-        "edge",
-        rise_s - start_s - 0.5 * latency_s,
-        longer_s / length_s,
-        # An edge lies anywhere between two samples, and anywhere from no latency to all of it.
-        0.5 * edges.interval_s + 0.5 * latency_s,
-        abs(longer_s),
-        None,
-        start_s,
-        end_s,
-    )
+    return rise_s, fall_s
 
 
 def _interval_s(t_s: Floats) -> float:

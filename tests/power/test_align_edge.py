@@ -41,6 +41,21 @@ def test_a_pulse_places_the_window(
     assert found.residual_s <= interval_s + 200e-6 + 10 * 200e-6 + 1e-9
 
 
+@given(st.floats(0.0, 8e-3), st.sampled_from([1e-4, 1e-3, 0.01]), st.floats(0, 1), st.floats(-1e-5, 1e-5))
+def test_a_line_that_falls_late_moves_nothing_where_the_drift_is_known(
+    late_s: float, interval_s: float, phase: float, drift_error: float
+) -> None:
+    """A board whose processors are all busy gets to its line late; with a known drift that only shows in the residual."""
+    t_s, level = line(interval_s, START_S + 1e-4, END_S + late_s, phase)
+    moved_s = t_s * (1 + 50e-6)
+    found = align_edges(logic_edges(moved_s, level > 0.5), START_S, END_S, drift=(50e-6 + drift_error, 1e-5))
+    for edge_s in (START_S, END_S):
+        assert abs(found.to_trace_s(edge_s) - edge_s * (1 + 50e-6)) <= found.bound_at_s(edge_s) + 1e-9
+    assert found.residual_s is not None
+    assert found.residual_s == pytest.approx(abs(late_s - 1e-4), abs=interval_s * 1.001 + 1e-4)
+    assert found.bound_s <= 0.5 * interval_s * 1.001 + 1e-4 + 1e-4
+
+
 def test_a_sloping_line_is_found_between_samples() -> None:
     t_s = np.arange(0.0, 10.0, 0.01)
     # 3.3 V with edges of 50 ms: it crosses its middle at 2.0123 s and 7.0456 s.
