@@ -127,6 +127,13 @@ DRIVERS: dict[str, Driver] = {
         "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
         f"resource {SCOPE}",
     ),
+    "keysight-infiniivision": _instrument(
+        "keysight_infiniivision",
+        "InfiniiVision",
+        "scpi",
+        "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
+        f"resource {SCOPE}",
+    ),
     "keysight-n6705": _instrument(
         "keysight_n6705",
         "KeysightN6705",

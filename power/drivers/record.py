@@ -58,8 +58,10 @@ def plan_record(
 
 def longest_s(model: ScopeModel, rate_hz: float) -> float:
     """Return how long a recording at this rate may take."""
-    memory_s = model.record_lengths[-1] / rate_hz / MARGIN
-    return memory_s if model.longest_s is None else min(memory_s, model.longest_s / MARGIN)
+    memory_s = model.record_lengths[-1] / rate_hz * (1.0 + 1e-9)
+    if model.spans_s is not None:
+        memory_s = max((span_s for span_s in model.spans_s if span_s <= memory_s), default=model.spans_s[0])
+    return min(memory_s, model.longest_s or memory_s) / MARGIN
 
 
 def _sensible_hz(model: ScopeModel, needed_s: float) -> float:

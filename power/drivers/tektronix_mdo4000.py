@@ -29,14 +29,16 @@ RECORD_LENGTHS = (1_000, 10_000, 100_000, 1_000_000, 5_000_000, 10_000_000, 20_0
 DIVISIONS_WIDE = DIVISIONS_HIGH = 10
 LEVELS_A_DIVISION = {1: 25, 2: 6400}
 """Codes by bytes a point: points of high resolution have 16 bits."""
-LONGEST_S_A_DIVISION = 1000.0
+SCALES_S = tuple(float(f"{step}e{decade}") for decade in range(-10, 4) for step in (1, 2, 4))[2:-2]
+"""Time bases, s/div: 400 ps to 1000 s in steps 1, 2, 4."""
 MODEL = ScopeModel(
     "MDO4000",
     4,
     RECORD_LENGTHS,
     2.5e9,
     DIVISIONS_HIGH * LEVELS_A_DIVISION[1],
-    longest_s=DIVISIONS_WIDE * LONGEST_S_A_DIVISION,
+    longest_s=DIVISIONS_WIDE * SCALES_S[-1],
+    spans_s=tuple(DIVISIONS_WIDE * scale_s for scale_s in SCALES_S),
 )
 PREAMBLE = (
     *("BYT_NR", "BIT_NR", "ENCDG", "BN_FMT", "BYT_OR", "WFID", "NR_PT", "PT_FMT", "PT_ORDER"),
@@ -48,6 +50,8 @@ ERROR_BITS = 0b0011_1100
 POINTS_A_READ = 1 << 21
 ARMING_S = 10.0
 POLL_S = 0.001
+TRANSFER_S = 5.0
+"""Patience for a transfer, and for each byte of it at the slowest rate that there is:"""
 SLOWEST_BYTES_A_S = 2e5
 GAIN = 0.015
 OFFSET_OF_OFFSET = 0.005
@@ -254,7 +258,7 @@ class Mdo4000(Oscilloscope):
         if self._record is not None and end - first < self._record.points:
             link.write(f"DATa:STARt {first + 1}")
             link.write(f"DATa:STOP {end}")
-        with link.patience(5.0 + (end - first) * width / SLOWEST_BYTES_A_S):
+        with link.patience(TRANSFER_S + (end - first) * width / SLOWEST_BYTES_A_S):
             decoder.add(link.query_block("CURVe?"), end - first)
 
     def _check_errors(self) -> None:
@@ -275,14 +279,9 @@ def specified(channel: ChannelSetting) -> Specified:
 
 
 def scale_of(duration_s: float) -> float:
-    """Return the time base, s/div, of the shortest record that covers `duration_s`: they come in steps 1, 2, 4."""
-    needed = duration_s / DIVISIONS_WIDE * (1.0 - 1e-9)
-    decade = 4e-10
-    while True:
-        for step in (1.0, 2.5, 5.0):  # 0.4, 1, 2; 4, 10, 20; ...
-            if decade * step >= needed:
-                return decade * step
-        decade *= 10.0
+    """Return the time base, s/div, of the shortest record that covers `duration_s`."""
+    needed_s = duration_s / DIVISIONS_WIDE * (1.0 - 1e-9)
+    return next((scale_s for scale_s in SCALES_S if scale_s >= needed_s), SCALES_S[-1])
 
 
 def parse_preamble(answer: str, where: str) -> Mapping[str, str]:

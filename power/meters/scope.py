@@ -122,6 +122,11 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
                 f"The meter '{self.name}' made a record of {made.duration_s:.4g} s of one of {self._record.duration_s:.4g} s; "
                 "lower rate_hz in farm.toml."
             )
+        if self._setup.rate_hz is not None and made.interval_s * self._setup.rate_hz > 1.01:
+            raise OptionInvalid(
+                f"The meter '{self.name}' takes {1.0 / made.interval_s:.4g} S/s in a record of {made.duration_s:.4g} s, not "
+                f"{self._setup.rate_hz:g}; lower rate_hz in farm.toml, or measure less long."
+            )
         self._record = made
         self._instrument.arm()
         self._start_of = self._instrument.trigger()
