@@ -127,13 +127,6 @@ DRIVERS: dict[str, Driver] = {
         "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
         f"resource {SCOPE}",
     ),
-    "keysight-infiniivision": _instrument(
-        "keysight_infiniivision",
-        "InfiniiVision",
-        "scpi",
-        "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
-        f"resource {SCOPE}",
-    ),
     "keysight-n6705": _instrument(
         "keysight_n6705",
         "KeysightN6705",
@@ -192,8 +185,6 @@ DRIVERS: dict[str, Driver] = {
         "Yokogawa WT310/WT310E power analyser",
         "resource mode voltage_range_v current_range_a update_s input",
     ),
-    "shelly": _instrument(
-    
 }
 
 
