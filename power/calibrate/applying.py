@@ -54,7 +54,7 @@ def extrapolation(certificate: Certificate, calibrated: Trace) -> Flag | None:
     return Flag(
         EXTRAPOLATED,
         f"{beyond:.0%} of the readings ({power_w.min():.4g} to {power_w.max():.4g} W) lie beyond the loads of certificate "
-        f"{certificate.id} ({fit.low_w:.4g} to {fit.high_w:.4g} W), where its uncertainty is not known to hold.",
+        f"{certificate.id} ({round(fit.low_w, 9):.4g} to {fit.high_w:.4g} W), where its uncertainty is not known to hold.",
     )
 
 

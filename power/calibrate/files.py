@@ -66,7 +66,7 @@ def save(text: str, path: Path, *, replace: bool = False) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         _sync(path.parent)
-    except FileExistsError:
+    except _Taken:
         raise CalibrationError(
             f"{path} exists already, and a signed certificate is not overwritten; name another file."
         ) from None
@@ -90,6 +90,10 @@ def load(path: Path, what: str) -> dict[str, Any]:
         ) from None
 
 
+class _Taken(Exception):  # noqa: N818 - it never leaves this file
+    """The name is another certificate's."""
+
+
 def _rename(temporary: Path, path: Path, replace: bool) -> None:
     if replace:
         temporary.replace(path)
@@ -98,10 +102,10 @@ def _rename(temporary: Path, path: Path, replace: bool) -> None:
         # Unlike a rename, a link fails where the name is taken, without a moment in between.
         os.link(temporary, path)
     except FileExistsError:
-        raise
+        raise _Taken from None
     except OSError:  # a file system without links
         if path.exists():
-            raise FileExistsError(path) from None
+            raise _Taken from None
         temporary.replace(path)
 
 

@@ -25,7 +25,7 @@ LEAST_LOADS = 3
 WORST_RESIDUAL = 2.5
 """Of four points of a sound calibration the worst lies further off in about 5 % of all cases."""
 _ALIKE = 0.05
-_ZERO = 0.01
+_ZERO = 0.05
 _WORST_U_GAIN = 0.2
 
 
@@ -46,7 +46,8 @@ class Point:
 
     def __post_init__(self) -> None:
         for name in ("load_w", "raw_w", "u_raw_w", "reference_w", "u_reference_w"):
-            value = getattr(self, name)
+            value = float(getattr(self, name))
+            object.__setattr__(self, name, value)
             if not math.isfinite(value):
                 raise PointsInvalid(f"{name} of the point at {self.load_w:g} W is {value!r}; read it again.")
             if name.startswith("u_") and value < 0.0:
@@ -223,14 +224,21 @@ def _check_loads(points: Sequence[Point], linearity_w: float) -> None:
                 f"The point at {point.load_w:g} W has no uncertainty at all; state the resolution of the meter or of the "
                 "reference (accuracy = {..., resolution_w = ...} in farm.toml)."
             )
-    values = sorted(abs(point.reference_w) for point in points)
-    highest_w = values[-1] if values else 0.0
-    if highest_w == 0.0:
+    loads_w = sorted(abs(point.reference_w) for point in points if point.load_w != 0.0)
+    zeros_w = [abs(point.reference_w) for point in points if point.load_w == 0.0]
+    if not loads_w or loads_w[-1] == 0.0:
         raise PointsInvalid(f"There is no load among the points; {need}.")
-    loads = [value for value in values if value > _ZERO * highest_w]
-    if len(loads) == len(values):
+    if not zeros_w:
         raise PointsInvalid(f"There is no point at zero; {need}, so read it with the load off.")
-    distinct = [value for i, value in enumerate(loads) if i == 0 or value - loads[i - 1] > _ALIKE * value]
+    highest_w = loads_w[-1]
+    if max(zeros_w) > _ZERO * highest_w:
+        raise PointsInvalid(
+            f"The reference says {max(zeros_w):.3g} W at zero, so that the load was not off; disconnect it and read zero again."
+        )
+    distinct = loads_w[:1]
+    for load_w in loads_w:
+        if load_w - distinct[-1] > _ALIKE * load_w:
+            distinct.append(load_w)
     if len(distinct) < LEAST_LOADS:
         raise PointsInvalid(f"There are {len(distinct)} loads that differ by more than {_ALIKE:.0%}; {need}.")
     if distinct[0] > 0.5 * highest_w:

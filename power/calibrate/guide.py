@@ -1,8 +1,8 @@
 """Leads a person or a script through a calibration. Does no I/O: it says what to do next, and is told what was read.
 
 guide = Guide(Plan(loads_w=(0.0, 1.0, 2.5, 5.0)))
-while guide.step.kind != "done":
-    ...                             # do what guide.step says, then tell: prepared, take, repeat or accept
+while (step := guide.next_step()).kind != "done":
+    ...                             # do what it says, then tell: prepared, take, repeat or accept
 certificate = guide.certify(subject, reference, conditions)
 """
 
@@ -114,8 +114,7 @@ class Guide:
         """Whether the points may be signed for. Raises PointsInvalid."""
         return judge(self._points, self.fit)
 
-    @property
-    def step(self) -> Step:
+    def next_step(self) -> Step:
         """What to do next. Raises PointsInvalid once all points are there but no line may be drawn through them."""
         if not self._is_prepared:
             return Step("prepare", " ".join(PREPARATION))
@@ -133,8 +132,8 @@ class Guide:
         self._is_prepared = True
 
     def take(self, point: Point) -> None:
-        """Take the point that `step` asked for. Raises CalibrationError for another one."""
-        step = self.step
+        """Take the point that `next_step` asked for. Raises CalibrationError for another one."""
+        step = self.next_step()
         if step.kind != "measure" or point.load_w != step.load_w:
             raise CalibrationError(
                 f"No point at {point.load_w:g} W was asked for; the next step is: {step.text}"
@@ -159,9 +158,9 @@ class Guide:
         self._is_accepted = True
 
     def certify(self, subject: Subject, reference: Reference, conditions: Conditions) -> Certificate:
-        """Return the certificate. Raises CalibrationError before `step` is done."""
-        if self.step.kind != "done":
-            raise CalibrationError(f"The calibration is not done; the next step is: {self.step.text}")
+        """Return the certificate. Raises CalibrationError before the next step is `done`."""
+        if self.next_step().kind != "done":
+            raise CalibrationError(f"The calibration is not done; the next step is: {self.next_step().text}")
         return Certificate(subject, reference, conditions, self.points, self.fit)
 
     def _measure(self, index: int, total: int, *, is_repeat: bool) -> Step:
@@ -179,7 +178,7 @@ def walk(guide: Guide, measure: Callable[[Step], Point], *, repeats: int = 2) ->
     Doubtful points are read again, at most `repeats` times in all. Raises CalibrationError if they stay doubtful.
     """
     left = repeats
-    while (step := guide.step).kind != "done":
+    while (step := guide.next_step()).kind != "done":
         if step.kind == "prepare":
             guide.prepared()
         elif step.kind == "measure":

@@ -77,6 +77,8 @@ def measure(
 def summarise(meter: Meter, trace: Trace, window: Window) -> Reading:
     """Return what a trace says of a window of the host's time, or of all of it where it is on another clock."""
     capabilities = meter.capabilities
+    if len(trace) < 2:
+        raise ReadingUnusable(f"'{meter.name}' yielded one reading only, of no duration; read for longer.")
     span = trace.span
     if capabilities.clock == "host":
         span = _overlap(span, window, meter.name)
