@@ -1,0 +1,320 @@
+"""Simulated newer Siglent oscilloscopes: an SDS814X HD, and an SDS2104X Plus for converters of 8 bits."""
+
+from __future__ import annotations
+
+import struct
+from typing import ClassVar
+
+import numpy as np
+
+from power.drivers.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.siglent_models import (
+    COLUMNS,
+    FAMILIES,
+    LONGEST_DIV_S,
+    ROWS,
+    SHORTEST_DIV_S,
+    Family,
+    limits,
+    modelled,
+)
+from power.drivers.siglent_sds import depth_text
+from power.drivers.siglent_wavedesc import WAVEDESC_BYTES
+from power.drivers.single_shot import parse_value, step_up
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.scope import SimulatedScope, Wiring
+from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.specification import Specified
+from power.timebase import HOST_TIME, Timebase
+
+OUT_OF_RANGE, ILLEGAL = -222, -224
+PLAIN = (
+    "CHANnel<n>:COUPling",
+    "CHANnel<n>:IMPedance",
+    "CHANnel<n>:INVert",
+    "CHANnel<n>:UNIT",
+    "TRIGger:TYPE",
+    "TRIGger:EDGE:SOURce",
+    "TRIGger:EDGE:SLOPe",
+    "TRIGger:EDGE:LEVel",
+    "SYSTem:REMote",
+)
+
+
+class SimulatedSiglentSds(SimulatedScope):
+    """An SDS814X HD: four channels, 12 bits. Blocks of data end with two newlines, the preamble's with one."""
+
+    driver = "siglent-sds"
+    idn = "Siglent Technologies,SDS814X HD,{serial},4.8.12.1.1.6.5"
+    family: ClassVar[Family] = FAMILIES[0]
+    model = ScopeModel("SDS814X HD", 4, FAMILIES[0].depths[0], FAMILIES[0].rates_hz[1], ROWS * 480)
+    clock_ppm = 25.0
+    most_points: ClassVar[int] = 5_000_000
+    """That one block of data holds."""
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        timebase: Timebase = HOST_TIME,
+        faults: Faults | None = None,
+        seed: int | None = None,
+        port: int = 0,
+        wiring: Wiring | None = None,
+    ) -> None:
+        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+        self._div_s, self._delay_s = 1e-3, 0.0
+        self._depth = self.family.depths[-1][0]
+        self._manages_depth = False
+        self._mode = "AUTO"
+        self._runs = True
+        self._source, self._is_word = 1, False
+        self._first, self._step, self._count = 0, 1, 0
+
+    @property
+    def beyond(self) -> float:  # type: ignore[override]
+        """The converter's codes go a little beyond the screen."""
+        return 2.0**self.family.bits / (ROWS * self.family.codes_per_div)
+
+    def limits(self, setting: ChannelSetting) -> Specified:
+        """Return what the driver specifies."""
+        return limits(setting, is_hd=self.family.bits > 8)
+
+    @command(*PLAIN)
+    def accept(self, argument: str, *numbers: int) -> None:
+        """Take a setting that this simulation always has."""
+
+    @command("TRIGger:RUN")
+    def run(self, argument: str) -> None:
+        """Acquire: once in mode SINGle, else again and again."""
+        if self._mode != "SING":
+            self.halt()
+            self._runs = True
+
+    @command("TRIGger:STOP")
+    def stop_acquisition(self, argument: str) -> None:
+        """Acquire no more."""
+        self.halt()
+        self._runs = False
+
+    @command("TRIGger:MODE")
+    def trigger_mode(self, argument: str) -> None:
+        """Choose the mode; SINGle arms, FTRIG triggers."""
+        chosen = word(argument, "AUTO", "NORMal", "SINGle", "FTRIG")
+        if chosen == "FTRIG":
+            self.force()
+            return
+        self._mode = chosen
+        if chosen == "SING":
+            length_s = COLUMNS * self._div_s
+            points = self._points_now()
+            self.record = Record(points, length_s / points, "sample", 0.5 - self._delay_s / length_s)
+            self._runs = False
+            self.arm()
+
+    @command("TRIGger:STATus?")
+    def trigger_status(self, argument: str) -> str:
+        """Tell what it does."""
+        if self._runs:
+            return "Auto"
+        return {"armed": "Ready", "triggered": "Trig'd", "stopped": "Stop"}[self.state]
+
+    @command("CHANnel<n>:SWITch")
+    def switch(self, argument: str, channel: int) -> None:
+        """Switch a channel."""
+        self.channels[channel].is_on = on_off(argument)
+
+    @command("CHANnel<n>:BWLimit")
+    def bandwidth(self, argument: str, channel: int) -> None:
+        """Choose the limit."""
+        self.channels[channel].bandwidth_hz = {"20M": 20e6, "200M": 200e6}.get(
+            word(argument, "20M", "200M", "FULL")
+        )
+
+    @command("CHANnel<n>:PROBe")
+    def attenuation(self, argument: str, channel: int) -> None:
+        """Take VALue,<ratio>, which scales the range."""
+        keyword, _, ratio = argument.partition(",")
+        word(keyword, "VALue")
+        value = number(ratio, 1e-6, 1e6)
+        here = self.channels[channel]
+        here.range_v *= value / here.attenuation
+        here.attenuation = value
+
+    @command("CHANnel<n>:PROBe?")
+    def attenuation_now(self, argument: str, channel: int) -> str:
+        """Tell the probe's ratio."""
+        return _nr3(self.channels[channel].attenuation)
+
+    @command("CHANnel<n>:SCALe")
+    def scale(self, argument: str, channel: int) -> None:
+        """Choose the range, in steps of 1-2-5."""
+        here = self.channels[channel]
+        value = number(argument, 5e-4 * here.attenuation, 10.0 * here.attenuation)
+        here.range_v = ROWS * step_up(value)
+
+    @command("CHANnel<n>:SCALe?")
+    def scale_now(self, argument: str, channel: int) -> str:
+        """Tell the range."""
+        return _nr3(self.channels[channel].range_v / ROWS)
+
+    @command("CHANnel<n>:OFFSet")
+    def offset(self, argument: str, channel: int) -> None:
+        """Move the trace up."""
+        self.channels[channel].offset_v = -number(argument, -1e3, 1e3)
+
+    @command("CHANnel<n>:SKEW")
+    def deskew(self, argument: str, channel: int) -> None:
+        """Move the trace in time."""
+        self.channels[channel].deskew_s = number(argument, -1e-7, 1e-7)
+
+    @command("TIMebase:SCALe")
+    def time_scale(self, argument: str) -> None:
+        """Choose the time base."""
+        self._div_s = step_up(number(argument, SHORTEST_DIV_S, LONGEST_DIV_S))
+
+    @command("TIMebase:SCALe?")
+    def time_scale_now(self, argument: str) -> str:
+        """Tell the time base."""
+        return _nr3(self._div_s)
+
+    @command("TIMebase:DELay")
+    def delay(self, argument: str) -> None:
+        """Say how long after the trigger the middle of the screen is."""
+        self._delay_s = number(argument, -0.5 * COLUMNS * self._div_s, 5e3 * self._div_s)
+
+    @command("ACQuire:TYPE")
+    def acquisition_type(self, argument: str) -> None:
+        """Samples only."""
+        word(argument, "NORMal")
+
+    @command("ACQuire:SEQuence")
+    def sequence(self, argument: str) -> None:
+        """No segments."""
+        if on_off(argument):
+            raise ScpiError(ILLEGAL, f"Illegal parameter value; {argument}")
+
+    @command("ACQuire:MMANagement")
+    def memory_management(self, argument: str) -> None:
+        """Choose what is kept when the time base changes."""
+        self._manages_depth = word(argument, "AUTO", "FSRate", "FMDepth") == "FMD"
+
+    @command("ACQuire:MDEPth")
+    def memory_depth(self, argument: str) -> None:
+        """Choose the memory depth; passed over without a word unless it runs and manages the depth."""
+        if not (self._manages_depth and self._runs):
+            return
+        points = round(parse_value(argument, "MDEPth", "the simulation"))
+        if points not in self._model_now().record_lengths:
+            raise ScpiError(ILLEGAL, f"Illegal parameter value; {argument}")
+        self._depth = points
+
+    @command("ACQuire:MDEPth?")
+    def memory_depth_now(self, argument: str) -> str:
+        """Tell the memory depth."""
+        return depth_text(self._depth)
+
+    @command("ACQuire:SRATe?")
+    def sample_rate(self, argument: str) -> str:
+        """Tell the rate."""
+        return _nr3(self._points_now() / (COLUMNS * self._div_s))
+
+    @command("ACQuire:POINts?")
+    def points_on_screen(self, argument: str) -> str:
+        """Tell how many points were acquired."""
+        return _nr3(self.points_ready)
+
+    @command("WAVeform:SOURce")
+    def source(self, argument: str) -> None:
+        """Choose a channel."""
+        self._source = int(word(argument, *(f"C{n}" for n in self.channels))[-1])
+
+    @command("WAVeform:WIDTh")
+    def width(self, argument: str) -> None:
+        """Choose bytes or words."""
+        self._is_word = word(argument, "BYTE", "WORD") == "WORD"
+
+    @command("WAVeform:BYTeorder")
+    def byte_order(self, argument: str) -> None:
+        """Low byte first only."""
+        word(argument, "LSB")
+
+    @command("WAVeform:STARt")
+    def first_point(self, argument: str) -> None:
+        """Choose the first point, from 0."""
+        self._first = round(number(argument, 0, 1e9))
+
+    @command("WAVeform:INTerval")
+    def interval(self, argument: str) -> None:
+        """Choose every how many-th point is sent."""
+        self._step = round(number(argument, 1, 1e6))
+
+    @command("WAVeform:POINt")
+    def point_count(self, argument: str) -> None:
+        """Choose how many points are sent; 0 is all."""
+        self._count = round(number(argument, 0, 1e9))
+
+    @command("WAVeform:MAXPoint?")
+    def most_points_now(self, argument: str) -> str:
+        """Tell how many points fit into a block."""
+        return _nr3(self.most_points)
+
+    @command("WAVeform:PREamble?")
+    def preamble(self, argument: str) -> bytes:
+        """Send the 346 bytes of WAVEDESC."""
+        channel, record = self.channels[self._source], self.record
+        data = bytearray(WAVEDESC_BYTES)
+        data[:8] = b"WAVEDESC"
+        points = self.points_ready
+        probe = channel.attenuation
+        struct.pack_into("<hh", data, 0x20, int(self._is_word), 0)
+        struct.pack_into("<i", data, 0x3C, points * (1 + self._is_word))
+        struct.pack_into("<i", data, 0x74, points)
+        struct.pack_into("<ii", data, 0x84, self._first, self._step)
+        struct.pack_into(
+            "<fff",
+            data,
+            0x9C,
+            channel.range_v / ROWS / probe,
+            -channel.offset_v / probe,
+            float(self.family.codes_per_div * self._steps_a_code),
+        )
+        struct.pack_into("<h", data, 0xAC, 16 if self._is_word else 8)
+        struct.pack_into("<f", data, 0xB0, record.interval_s)
+        struct.pack_into("<d", data, 0xB4, (0.5 - record.pretrigger) * record.duration_s)
+        struct.pack_into("<f", data, 0x148, probe)
+        return self.block(bytes(data))
+
+    @command("WAVeform:DATA?")
+    def data(self, argument: str) -> bytes:
+        """Send points, at most a block of them; none while it is at work."""
+        left = max(0, self.points_ready - self._first)
+        count = min(self._count or left, left, self.most_points) if self.state == "stopped" else 0
+        codes = self.codes(self._source, self._first, count, ROWS * self.family.codes_per_div)
+        made = codes * self._steps_a_code
+        return self.block(made.astype("<i2" if self._is_word else np.int8).tobytes()) + b"\n"
+
+    @property
+    def _steps_a_code(self) -> int:
+        return 2 ** (16 - self.family.bits) if self._is_word else 1
+
+    def _model_now(self) -> ScopeModel:
+        on = sum(channel.is_on for channel in self.channels.values())
+        return modelled(self.family, "", len(self.channels), on)
+
+    def _points_now(self) -> int:
+        most = self._model_now().most_rate_hz * COLUMNS * self._div_s
+        return self._depth if self._depth <= most else round(most)
+
+
+class SimulatedSds2000xPlus(SimulatedSiglentSds):
+    """An SDS2104X Plus: four channels, 8 bits."""
+
+    idn = "Siglent Technologies,SDS2104X Plus,{serial},1.5.2R3"
+    family = FAMILIES[3]
+    model = ScopeModel("SDS2104X Plus", 4, FAMILIES[3].depths[0], FAMILIES[3].rates_hz[1], ROWS * 30)
+
+
+def _nr3(value: float) -> str:
+    return f"{value:.2E}"

@@ -1,0 +1,245 @@
+"""A simulated Siglent SDS1104X-E."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from power.drivers.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.siglent_sds_legacy import (
+    ATTENUATIONS,
+    CODES_PER_DIV,
+    COLUMNS,
+    DEPTHS,
+    HALF_DEPTHS,
+    LONGEST_DIV_S,
+    ROWS,
+    SHORTEST_DIV_S,
+    limits,
+    modelled,
+)
+from power.drivers.single_shot import parse_value, step_up
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.scope import SimulatedScope, Wiring
+from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.specification import Specified
+from power.timebase import HOST_TIME, Timebase
+
+PLAIN = (
+    "C<n>:CPL",
+    "C<n>:INVS",
+    "C<n>:UNIT",
+    "C<n>:TRSL",
+    "C<n>:TRLV",
+    "TRSE",
+)
+
+
+class SimulatedSiglentSdsLegacy(SimulatedScope):
+    """Four channels, 8 bits, 14 M points for each pair of channels. What is out of range is passed over without a word."""
+
+    driver = "siglent-sds-legacy"
+    idn = "Siglent Technologies,SDS1104X-E,{serial},8.3.6.1.37R8"
+    model = ScopeModel("SDS1104X-E", 4, tuple(DEPTHS.values()), 5e8, ROWS * CODES_PER_DIV)
+    clock_ppm = 25.0
+    beyond = 256.0 / (ROWS * CODES_PER_DIV)
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        timebase: Timebase = HOST_TIME,
+        faults: Faults | None = None,
+        seed: int | None = None,
+        port: int = 0,
+        wiring: Wiring | None = None,
+    ) -> None:
+        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+        self._has_header = True
+        self._div_s, self._delay_s = 1e-3, 0.0
+        self._size = "14K"
+        self._mode, self._runs = "AUTO", True
+        self._first, self._count, self._step = 0, 0, 1
+
+    def limits(self, setting: ChannelSetting) -> Specified:
+        """Return what the driver specifies."""
+        return limits(setting)
+
+    @command(*PLAIN)
+    def accept(self, argument: str, *numbers: int) -> None:
+        """Take a setting that this simulation always has."""
+
+    @command("CHDR", "COMM_HEADER")
+    def header(self, argument: str) -> None:
+        """Choose whether answers begin with their command."""
+        self._has_header = word(argument, "OFF", "SHORT", "LONG") != "OFF"
+
+    @command("ACQW")
+    def acquire_way(self, argument: str) -> None:
+        """Samples only."""
+        word(argument, "SAMPLING")
+
+    @command("TRMD")
+    def trigger_mode(self, argument: str) -> None:
+        """Choose the mode; all but STOP acquire at once."""
+        self._mode = word(argument, "AUTO", "NORM", "SINGLE", "STOP")
+        self.halt()
+        self._runs = self._mode in ("AUTO", "NORM")
+        if self._mode == "SINGLE":
+            self._begin()
+
+    @command("ARM")
+    def arm_acquisition(self, argument: str) -> None:
+        """Acquire in the mode there is."""
+        if self._mode == "SINGLE":
+            self._begin()
+
+    @command("STOP")
+    def stop_acquisition(self, argument: str) -> None:
+        """Acquire no more."""
+        self.halt()
+        self._runs = False
+
+    @command("FRTR")
+    def force_trigger(self, argument: str) -> None:
+        """Trigger now."""
+        self.force()
+
+    @command("SAST?")
+    def status(self, argument: str) -> str:
+        """Tell what it does."""
+        now = (
+            "Auto" if self._runs else {"armed": "Ready", "triggered": "Trig'd", "stopped": "Stop"}[self.state]
+        )
+        return self._told("SAST", now)
+
+    @command("C<n>:TRA")
+    def trace(self, argument: str, channel: int) -> None:
+        """Switch a channel."""
+        self.channels[channel].is_on = on_off(argument)
+
+    @command("BWL")
+    def bandwidth(self, argument: str) -> None:
+        """Take channel,ON or OFF."""
+        name, _, state = argument.partition(",")
+        self.channels[int(name[-1])].bandwidth_hz = 20e6 if on_off(state) else None
+
+    @command("C<n>:ATTN")
+    def attenuation(self, argument: str, channel: int) -> None:
+        """Choose the probe, which scales the range."""
+        value = number(argument, 0.1, 10_000.0)
+        if any(abs(value - one) < 1e-6 * one for one in ATTENUATIONS):
+            here = self.channels[channel]
+            here.range_v *= value / here.attenuation
+            here.attenuation = value
+
+    @command("C<n>:ATTN?")
+    def attenuation_now(self, argument: str, channel: int) -> str:
+        """Tell the probe."""
+        return self._told(f"C{channel}:ATTN", f"{self.channels[channel].attenuation:g}")
+
+    @command("C<n>:VDIV")
+    def scale(self, argument: str, channel: int) -> None:
+        """Choose the range, in steps of 1-2-5."""
+        here = self.channels[channel]
+        value = min(max(number(argument, 0.0, 1e6), 5e-4 * here.attenuation), 10.0 * here.attenuation)
+        here.range_v = ROWS * step_up(value)
+
+    @command("C<n>:VDIV?")
+    def scale_now(self, argument: str, channel: int) -> str:
+        """Tell the range."""
+        return self._told(f"C{channel}:VDIV", f"{self.channels[channel].range_v / ROWS:.2E}", "V")
+
+    @command("C<n>:OFST")
+    def offset(self, argument: str, channel: int) -> None:
+        """Move the trace up; answers have three digits, so it does too."""
+        self.channels[channel].offset_v = -float(f"{number(argument, -1e3, 1e3):.2E}")
+
+    @command("C<n>:OFST?")
+    def offset_now(self, argument: str, channel: int) -> str:
+        """Tell how far the trace is moved up."""
+        return self._told(f"C{channel}:OFST", f"{-self.channels[channel].offset_v:.2E}", "V")
+
+    @command("C<n>:SKEW")
+    def deskew(self, argument: str, channel: int) -> None:
+        """Move the trace in time."""
+        self.channels[channel].deskew_s = parse_value(argument, "SKEW", "the simulation")
+
+    @command("TDIV")
+    def time_scale(self, argument: str) -> None:
+        """Choose the time base."""
+        value = parse_value(argument, "TDIV", "the simulation")
+        self._div_s = step_up(min(max(value, SHORTEST_DIV_S), LONGEST_DIV_S))
+
+    @command("TDIV?")
+    def time_scale_now(self, argument: str) -> str:
+        """Tell the time base."""
+        return self._told("TDIV", f"{self._div_s:.2E}", "S")
+
+    @command("TRDL")
+    def delay(self, argument: str) -> None:
+        """Say how long after the trigger the middle of the screen is."""
+        self._delay_s = float(f"{parse_value(argument, 'TRDL', 'the simulation'):.2E}")
+
+    @command("TRDL?")
+    def delay_now(self, argument: str) -> str:
+        """Tell how long after the trigger the middle of the screen is."""
+        return self._told("TRDL", f"{self._delay_s:.2E}", "S")
+
+    @command("MSIZ")
+    def memory_size(self, argument: str) -> None:
+        """Choose the memory size, which is taken while it runs only."""
+        sizes = {**DEPTHS, **HALF_DEPTHS}
+        size = argument.upper()
+        if self._runs and size in sizes and sizes[size] in self._model_now().record_lengths:
+            self._size = size
+
+    @command("MSIZ?")
+    def memory_size_now(self, argument: str) -> str:
+        """Tell the memory size."""
+        return self._told("MSIZ", self._size)
+
+    @command("SARA?")
+    def sample_rate(self, argument: str) -> str:
+        """Tell the rate of the acquisition in memory."""
+        return self._told("SARA", f"{1.0 / self.record.interval_s:.2E}", "Sa/s")
+
+    @command("SANU?")
+    def sample_count(self, argument: str) -> str:
+        """Tell how many points of the last acquisition there are."""
+        return self._told("SANU", f"{self.points_ready:.2E}", "pts")
+
+    @command("WFSU")
+    def waveform_setup(self, argument: str) -> None:
+        """Take SP, NP and FP with their numbers: step, count, first."""
+        fields = [field.strip() for field in argument.split(",")]
+        given = dict(zip(fields[::2], (int(number(field, 0, 1e9)) for field in fields[1::2]), strict=True))
+        if set(given) - {"SP", "NP", "FP"}:
+            raise ScpiError(-224, f"Illegal parameter value; {argument}")
+        self._step = max(1, given.get("SP", self._step))
+        self._count, self._first = given.get("NP", self._count), given.get("FP", self._first)
+
+    @command("C<n>:WF?")
+    def waveform(self, argument: str, channel: int) -> bytes:
+        """Send points after a text, with two newlines at the end; none while it is at work."""
+        word(argument, "DAT2")
+        left = max(0, self.points_ready - self._first)
+        count = min(self._count or left, left) if self.state == "stopped" else 0
+        codes = self.codes(channel, self._first, count, ROWS * CODES_PER_DIV)[:: self._step]
+        text = f"C{channel}:WF DAT2,".encode() if self._has_header else b"DAT2,"
+        return text + self.block(codes.astype(np.int8).tobytes()) + b"\n"
+
+    def _begin(self) -> None:
+        length_s = COLUMNS * self._div_s
+        points = {**DEPTHS, **HALF_DEPTHS}[self._size]
+        most = self._model_now().most_rate_hz * length_s
+        points = points if points <= most else round(most)
+        self.record = Record(points, length_s / points, "sample", 0.5 - self._delay_s / length_s)
+        self.arm()
+
+    def _model_now(self) -> ScopeModel:
+        on = [number for number, channel in self.channels.items() if channel.is_on]
+        return modelled("", len(self.channels), on)
+
+    def _told(self, name: str, value: str, unit: str = "") -> str:
+        return f"{name} {value}{unit}" if self._has_header else value
