@@ -20,6 +20,7 @@ LONGEST = 3
 """Of a spell or a rest, in units."""
 LEAST_UNIT_S = 0.1
 READINGS_PER_UNIT = 4.0
+REQUESTS_PER_UNIT = 4.0
 UNTOLD_INTERVAL_S = 0.1
 """Taken for a meter that tells no rate."""
 _OVERHEAD_S = 0.1
@@ -29,10 +30,10 @@ Spell = Callable[[float], "tuple[pb.BenchmarkResult, float]"]
 """Keeps the board busy for so many seconds; returns its result and the mean time of a request, s."""
 
 
-def unit_s(capabilities: Capabilities) -> float:
-    """Return the shortest spell that a meter can show."""
+def unit_s(capabilities: Capabilities, request_s: float = 0.0) -> float:
+    """Return the shortest spell that a meter can show, and that holds several requests."""
     interval_s = 1.0 / capabilities.rate_hz if capabilities.rate_hz else UNTOLD_INTERVAL_S
-    return max(LEAST_UNIT_S, READINGS_PER_UNIT * interval_s)
+    return max(LEAST_UNIT_S, READINGS_PER_UNIT * interval_s, REQUESTS_PER_UNIT * request_s)
 
 
 def lengths(which: int, seed: int) -> list[tuple[int, int]]:
@@ -52,11 +53,13 @@ def duration_s(unit: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A spell as the board saw it, s on its clock: when the model ran, and what may have been busy besides at either side."""
+    """A spell as the board saw it, s on its clock: when the model ran, what may have been busy besides at either side, and the
+    time of a request."""
 
     start_s: float
     end_s: float
     slack_s: float
+    request_s: float
 
 
 def timed(result: pb.BenchmarkResult, request_s: float) -> Timed:
@@ -69,7 +72,7 @@ def timed(result: pb.BenchmarkResult, request_s: float) -> Timed:
     tail_s = max(0.0, (result.stats_after.monotonic_ns - end_ns) / 1e9)
     before_s, after_s = min(lead_s, 2.0 * request_s), min(tail_s, request_s)
     slack_s = max(lead_s - before_s, tail_s - after_s)
-    return Timed(start_ns / 1e9 - before_s, end_ns / 1e9 + after_s, slack_s)
+    return Timed(start_ns / 1e9 - before_s, end_ns / 1e9 + after_s, slack_s, request_s)
 
 
 def drive(spell: Spell, sleep: Callable[[float], None], unit: float, which: int, seed: int) -> Pattern:
@@ -85,4 +88,8 @@ def drive(spell: Spell, sleep: Callable[[float], None], unit: float, which: int,
 def pattern_of(found: Sequence[Timed]) -> Pattern:
     """Return spells as a pattern."""
     spans_s = np.array([(one.start_s, one.end_s) for one in found])
-    return Pattern(spans_s, float(np.mean([one.slack_s for one in found])))
+    slack_s, request_s = (
+        float(np.mean(column))
+        for column in zip(*((one.slack_s, one.request_s) for one in found), strict=True)
+    )
+    return Pattern(spans_s, slack_s, request_s)

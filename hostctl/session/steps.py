@@ -27,6 +27,8 @@ from power.meter import Meter
 from power.trace import Trace
 
 CLOCK_PROBES = 16
+PROBE_S = 0.05
+"""Length of the spell that tells how long a request takes, at least."""
 SLACK, SLACK_S = 1.1, 3.0
 """A recording is planned to be so much longer than what it has to hold: calls take time, and requests end when they end."""
 
@@ -191,7 +193,9 @@ def mark(record: Record, bench: Bench, meter: SessionMeter | None) -> None:
         found = bench.board.benchmark(model_id, options, inputs)
         return found.result, float((found.end_ns - found.start_ns).mean()) / 1e9
 
-    unit = unit_s(meter.meter.capabilities)
+    # Spells have to be longer than a request, and how long one takes is known only now.
+    _, request_s = spell(PROBE_S)
+    unit = unit_s(meter.meter.capabilities, request_s)
     record.patterns.append(drive(spell, bench.reservation.sleep, unit, which, record.plan.seed))
 
 

@@ -55,6 +55,18 @@ class Curve:
         """Until when energy is known."""
         return float(self._t_s[-1])
 
+    def coarser(self, step_s: float) -> Curve:
+        """Return the same energy as averages over even steps, which takes out whatever repeats itself with that period."""
+        steps = int((self.end_s - self.begin_s) / step_s)
+        found = object.__new__(Curve)
+        t_s: Floats = np.linspace(self.begin_s, self.begin_s + steps * step_s, steps + 1)
+        found._t_s = t_s
+        found._energy_j = self.energy_j(found._t_s)
+        found._values = np.diff(found._energy_j) / step_s
+        found._is_instantaneous = False
+        found.interval_s = step_s
+        return found
+
     def energy_j(self, at_s: NDArray[np.floating[Any]]) -> Floats:
         """Return the running energy; constant outside of the trace."""
         found: Floats = np.interp(at_s, self._t_s, self._energy_j)

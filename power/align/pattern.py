@@ -6,6 +6,8 @@ the best place on a fine one whose peak is a parabola's, then by least squares o
 for its own averaging time. Sums come from the running energy, so that a place costs as many operations as the pattern has
 edges, however many samples lie between; coarse and fine place together take less than a second for a million samples.
 
+What repeats itself within the spans, once a request, is averaged out first, and counts as a sample interval.
+
 Power has to be shared out between "busy" and "idle" only roughly: gain, offset and slow drift of the meter do not matter.
 Source: C. H. Knapp, G. C. Carter, "The generalized correlation method for estimation of time delay", IEEE Trans. ASSP 24 (1976).
 """
@@ -37,11 +39,15 @@ _MOST_FITTED = 20_000
 
 @dataclass(frozen=True)
 class Pattern:
-    """Busy spans on the board's clock, s: [n, 2] starts and ends, in order. `slack_s`: how much longer than told the board
-    may have been busy at either side of a span, on average. Raises AlignmentError if it is none."""
+    """Busy spans on the board's clock, s: [n, 2] starts and ends, in order. Raises AlignmentError if it is none.
+
+    slack_s   how much longer than told the board may have been busy at either side of a span, on average
+    period_s  time of one request: power repeats itself with it, and nobody knows how it goes meanwhile
+    """
 
     spans_s: Floats
     slack_s: float = 0.0
+    period_s: float = 0.0
 
     def __post_init__(self) -> None:
         spans_s = np.asarray(self.spans_s, np.float64)
@@ -93,7 +99,9 @@ def fit_pattern(
         raise AlignmentError(
             "There is no busy/idle pattern to look for; let the board make one before and after the run."
         )
-    curve = Curve(trace)
+    curve, period_s = Curve(trace), max(pattern.period_s for pattern in patterns)
+    if period_s > curve.interval_s:
+        curve = curve.coarser(period_s)
     first = _find(curve, patterns[0], within_s, drift or 0.0)
     found = [first]
     for pattern in patterns[1:]:
@@ -156,7 +164,7 @@ def _find(curve: Curve, pattern: Pattern, within_s: tuple[float, float] | None, 
 def _refuse(quality: Quality, pattern: Pattern, curve: Curve) -> None:
     if pattern.shortest_s < curve.interval_s:
         raise AlignmentError(
-            f"The pattern's shortest span of {pattern.shortest_s:.3g} s is shorter than the meter's interval of "
+            f"The pattern's shortest span of {pattern.shortest_s:.3g} s is shorter than the meter's interval or a request, "
             f"{curve.interval_s:.3g} s; use a faster meter, or --align clock."
         )
     if quality.peak < LEAST_PEAK:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from power.align.arrivals import SampleClock, fit_arrivals
@@ -29,6 +29,7 @@ def worst_error_s(found: SampleClock, index: np.ndarray, t0_s: float, interval_s
     return float(np.max(np.abs(found.times_s(index) - (t0_s + index * interval_s))))
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**32),
     st.floats(-100.0, 100.0),

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from power.align.pattern import Pattern, fit_pattern
@@ -109,6 +109,7 @@ def test_edges_land_within_two_sample_intervals_hours_away(
     assert found.quality.peak > 0.9
 
 
+@settings(deadline=None)
 @given(
     st.floats(-24 * HOUR_S, 24 * HOUR_S),
     st.floats(-200e-6, 200e-6),
@@ -168,6 +169,30 @@ def test_slack_at_the_edges_is_in_the_bound() -> None:
     found = fit_pattern(world.trace(0.001), told)
     assert 0.002 < world.worst_s(found) <= found.bound_s
     assert 0.02 < found.bound_s < 0.05
+
+
+@pytest.mark.parametrize(
+    ("hertz", "duty", "interval_s"),
+    [
+        (30.0, 0.6, 0.001), (30.0, 0.2, 0.001), (20.0, 0.2, 0.01), (30.0, 0.6, 0.01), (100.0, 0.1, 0.001),
+        (250.0, 0.5, 0.001),
+    ],
+)  # fmt: skip
+def test_bursts_once_a_request_do_not_lead_astray(hertz: float, duty: float, interval_s: float) -> None:
+    """A board that draws its power in a short burst at the begin of each request."""
+    world = World()
+    t_s = world.times_s(interval_s)
+    board_s, starts_s = world.board_s(t_s), world.edges_s[:, 0]
+    begun_s = starts_s[np.clip(np.searchsorted(starts_s, board_s, "right") - 1, 0, None)]
+    inside = np.searchsorted(world.edges_s.ravel(), board_s, "right") % 2 == 1
+    burst = inside & (((board_s - begun_s) * hertz) % 1.0 < duty)
+    noise_w = np.random.default_rng(5).normal(0.0, 0.3, len(t_s))
+    source = Trace(t_s, power_w=4.0 + 6.0 * burst + noise_w, interval_s=interval_s)
+    found = fit_pattern(
+        source, [Pattern(spans_s, 0.0, 1.0 / hertz) for spans_s in (world.before, world.after)]
+    )
+    assert world.worst_s(found) <= found.bound_s
+    assert found.bound_s <= 2 * max(interval_s, 1.0 / hertz) + 1e-3
 
 
 def test_a_stretched_pattern_shows_in_the_residual() -> None:

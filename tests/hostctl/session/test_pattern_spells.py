@@ -30,6 +30,10 @@ def test_a_slow_meter_needs_long_spells(rate_hz: float | None, unit: float) -> N
     assert unit_s(Capabilities("average", "wall", rate_hz)) == pytest.approx(unit)
 
 
+def test_a_slow_model_needs_long_spells_too() -> None:
+    assert unit_s(Capabilities("average", "wall", 1e6), 0.2) == pytest.approx(0.8)
+
+
 def result(start_ns: int, end_ns: int, lead_ns: int, tail_ns: int) -> pb.BenchmarkResult:
     return pb.BenchmarkResult(
         window_start_ns=start_ns,
