@@ -180,7 +180,9 @@ def _flags(record: Record, numbers: dict[str, Any]) -> list[Flag]:
     if record.plan.rules == "mlperf":
         found += judge_mlperf(_seen(record, numbers))
     known = {each.code for each in found}
-    for each in record.report.flags if record.report is not None else ():
+    of_meter = () if record.meter_flag is None else (record.meter_flag,)
+    of_report = () if record.report is None else record.report.flags
+    for each in (*of_meter, *of_report):
         if each.code not in known:
             found.append(_foreign(each.code, each.message))
     return found

@@ -19,6 +19,7 @@ from hostctl.session.windows import Span, Windows
 from power.align.pattern import Pattern
 from power.align.relation import Alignment
 from power.clock import ClockFit, ClockProbe
+from power.flags import Flag
 from power.meter import Capabilities, Identity
 from power.report import EnergyReport
 from power.trace import Trace
@@ -47,6 +48,7 @@ class Record:
     model         the `model` object of the result
     meter_config  what farm.toml says of the meter; None for one that needs no entry
     capabilities  what the meter says of its readings, re-read when it was stopped
+    meter_flag    what the meter says of its last trace, such as that it went beyond its certificate
     alignment     how the window was placed in the trace; `unaligned`: why the spare channel could not tell
     bare          what was recorded before the model was loaded, for the idle state of that name
     ranging       the run that chose the meter's ranges; None where there was none
@@ -74,6 +76,7 @@ class Record:
     identity: Identity | None = None
     range_text: str | None = None
     capabilities: Capabilities | None = None
+    meter_flag: Flag | None = None
     patterns: list[Pattern] = field(default_factory=list)
     alignment: Alignment | None = None
     shift_s: float | None = None

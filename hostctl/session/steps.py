@@ -98,11 +98,8 @@ def _opened(record: Record, bench: Bench) -> Iterator[SessionMeter | None]:
 
 def _note(record: Record, meter: Meter) -> None:
     """Note what the meter says of itself: most exactly once it was stopped."""
-    record.capabilities, record.identity, record.range_text = (
-        meter.capabilities,
-        meter.identity,
-        meter.range_text,
-    )
+    record.capabilities, record.identity = meter.capabilities, meter.identity
+    record.range_text, record.meter_flag = meter.range_text, meter.flag
 
 
 @dataclass

@@ -21,6 +21,7 @@ from hostctl.session.reduction import reduce
 from hostctl.session.windows import Span
 from power.clock import ClockProbe
 from power.errors import AlignmentError, PowerError
+from power.flags import Flag
 from power.meter import Capabilities, Clock, Identity
 from power.trace import Flags, Floats, Trace
 from power.uncertainty import GainOffset
@@ -357,3 +358,13 @@ def test_the_usual_rules_say_nothing_of_mlperf() -> None:
     result = reduced(record())
     assert result["environment"]["rules"] is None
     assert not any(code.startswith("MLPERF") for code in codes(result))
+
+
+def test_what_the_meter_says_of_its_trace_is_told() -> None:
+    found = record()
+    found.meter_flag = Flag(
+        "CALIBRATION_EXTRAPOLATED", "12% of the readings lie beyond the loads of certificate c1."
+    )
+    result = reduced(found)
+    assert "CALIBRATION_EXTRAPOLATED" in codes(result)
+    assert result["valid"]
