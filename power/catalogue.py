@@ -171,12 +171,26 @@ DRIVERS: dict[str, Driver] = {
         "Siglent SDS1000X/X-E oscilloscope, older commands",
         f"resource {SCOPE}",
     ),
+    "shelly": _instrument(
+        "shelly",
+        "Shelly",
+        "mqtt",
+        "Shelly plug or relay with power metering, first generation and later, over a broker",
+        f"{BROKER} channel component generation read interval_s update_s",
+    ),
     "siglent-sdm3055": _instrument(
         "siglent_sdm3055",
         "SiglentSdm3055",
         "scpi",
         "Siglent SDM3055 multimeter, averaging a current",
         f"resource {WIRING} nplc line_hz interval_s",
+    ),
+    "tasmota": _instrument(
+        "tasmota",
+        "Tasmota",
+        "mqtt",
+        "plug with Tasmota firmware, over a broker",
+        f"{BROKER} full_topic read interval_s update_s",
     ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",

@@ -18,6 +18,7 @@ from typing import Any, Self
 from power.errors import MeterUnavailable
 
 START_S = 10.0
+STOP_S = 0.5
 PLUGIN = "power.sim.brokerauth.Users"
 
 
@@ -103,7 +104,7 @@ class MqttBroker:
             self._ready.set()
             await self._is_wanted.wait()
         finally:
-            await broker.shutdown()
+            await _shut_down(broker)
 
     def _settings(self) -> dict[str, Any]:
         listener: dict[str, Any] = {"type": "tcp", "bind": self.address}
@@ -121,3 +122,19 @@ class MqttBroker:
         """Return the port that the system gave."""
         port: int = broker._servers["default"].instance.sockets[0].getsockname()[1]
         return port
+
+
+async def _shut_down(broker: Any) -> None:
+    """End a broker, and every connection to it.
+
+    amqtt waits for ever for a connection whose reader had not begun yet; it forgets that one and can be asked again.
+    """
+    handlers = [handler for _, handler in broker._sessions.values()]
+    for _ in range(len(handlers) + 1):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(broker.shutdown(), STOP_S)
+            break
+    for handler in handlers:
+        if handler.writer is not None:
+            handler.writer._writer.transport.abort()
+    await asyncio.sleep(0)  # so that the transports close before the loop does

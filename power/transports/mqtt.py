@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -171,6 +171,12 @@ class MqttLine:
             raise self._gone()
         self.taken += 1
         return message
+
+    def listen(self, timeout_s: float) -> Iterator[Message]:
+        """Yield what comes within `timeout_s` of real time."""
+        until_s = time.monotonic() + timeout_s
+        while (message := self.receive(max(0.0, until_s - time.monotonic()))) is not None:
+            yield message
 
     def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Publish; waits while the connection is being built up again."""
