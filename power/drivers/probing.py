@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -91,6 +91,15 @@ class Probing:
         if len(set(numbers)) < len(numbers):
             options.fail(f"two probes are said to be on channel {max(numbers, key=numbers.count)}")
         return made
+
+    def fitted(self, fit: Callable[[ChannelSetting], ChannelSetting]) -> Self:
+        """Return it with the channels as an oscilloscope really sets them."""
+        return replace(
+            self,
+            current=fit(self.current),
+            voltage=None if self.voltage is None else fit(self.voltage),
+            marker=None if self.marker is None else fit(self.marker),
+        )
 
     @property
     def channels(self) -> tuple[ChannelSetting, ...]:

@@ -20,14 +20,12 @@ from typing import ClassVar, Self
 from power.drivers.base import check_model
 from power.drivers.codes import Decoder, Scaling
 from power.drivers.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.single_shot import SingleShotScope, Words, check_finite, step_up
+from power.drivers.single_shot import SingleShotScope, Words, check_finite, scale_v
 from power.errors import InstrumentError, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
 from power.transports.scpi import ScpiLink
 
-ROWS = 8
-"""Squares of the screen from bottom to top."""
 CODES_PER_DIV = 25
 LAST_CODE = 255
 ABOVE = 4.5
@@ -152,7 +150,7 @@ class RigolScope(SingleShotScope):
         self._check_answer(":TIMebase:MAIN:SCALe?", div_s)
         self._check_answer(":ACQuire:MDEPth?", record.points, 1e-6)
         for channel in channels:
-            self._check_answer(f":CHANnel{channel.number}:SCALe?", self._scale_v(channel))
+            self._check_answer(f":CHANnel{channel.number}:SCALe?", scale_v(channel))
         rate_hz = self._value(":ACQuire:SRATe?")
         self._settings = on
         self._record = Record(record.points, 1.0 / rate_hz, record.mode, record.pretrigger)
@@ -198,9 +196,6 @@ class RigolScope(SingleShotScope):
             )
         self._check_start(preamble.start_s, record)
 
-    def _scale_v(self, channel: ChannelSetting) -> float:
-        return step_up(channel.range_v / ROWS)
-
     def _channel_commands(self, channel: ChannelSetting) -> list[str]:
         if not any(abs(channel.attenuation - one) < 1e-6 * one for one in ATTENUATIONS):
             raise InstrumentError(
@@ -216,7 +211,7 @@ class RigolScope(SingleShotScope):
             f"{head}INVert OFF",
             f"{head}UNITs VOLTage",
             f"{head}PROBe {channel.attenuation:g}",
-            f"{head}SCALe {self._scale_v(channel):g}",
+            f"{head}SCALe {scale_v(channel):g}",
             f"{head}OFFSet {0.0 - channel.offset_v:g}",
             f"{head}{self.skew_command} {channel.deskew_s:g}",
         ]
@@ -225,7 +220,7 @@ class RigolScope(SingleShotScope):
         return "OFF" if channel.bandwidth_hz is None or channel.bandwidth_hz > 20e6 else "20M"
 
     def _trigger_commands(self, channel: ChannelSetting) -> list[str]:
-        level_v = channel.offset_v + ABOVE * self._scale_v(channel)
+        level_v = channel.offset_v + ABOVE * scale_v(channel)
         return [
             ":TRIGger:MODE EDGE",
             f":TRIGger:EDGe:SOURce CHANnel{channel.number}",
@@ -235,7 +230,7 @@ class RigolScope(SingleShotScope):
 
     def _limits(self, channel: ChannelSetting, gain: float, gain_fine: float, of_offset: float) -> Specified:
         """Return limits: gain of full scale (another below 10 mV a square), ±(0.1 squares + 2 mV + of_offset · offset)."""
-        div_v = self._scale_v(channel)
+        div_v = scale_v(channel)
         fine = div_v / channel.attenuation < 0.01 * (1.0 - 1e-9)
         return Specified(
             FULL_SCALE_READ * (gain_fine if fine else gain),

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
-from power.drivers.rigol import CODES_PER_DIV, ROWS, RigolScope
+from power.drivers.rigol import CODES_PER_DIV, RigolScope
 from power.drivers.scope import ChannelSetting, ScopeModel
-from power.drivers.single_shot import spans
+from power.drivers.single_shot import ROWS, spans
 from power.specification import Specified
 
 DEPTHS = {

@@ -112,6 +112,10 @@ class Oscilloscope(Instrument):
         """None: what the probes are on decides, so the meter makes it of `specified`."""
         return None
 
+    def fitted(self, channel: ChannelSetting) -> ChannelSetting:
+        """Return how a channel will really be set: some models have ranges in steps only."""
+        return channel
+
     @abstractmethod
     def set_up(self, channels: Sequence[ChannelSetting], record: Record) -> Record:
         """Set channels and record; return the record that the instrument really made of it, read back.

@@ -15,10 +15,10 @@ import re
 from dataclasses import dataclass
 
 from power.drivers.scope import ChannelSetting, ScopeModel
-from power.drivers.single_shot import spans, step_up
+from power.drivers.single_shot import ROWS, scale_v, spans
 from power.specification import Specified
 
-COLUMNS, ROWS = 10, 8
+COLUMNS = 10
 SHORTEST_DIV_S, LONGEST_DIV_S = 1e-9, 1000.0
 
 
@@ -109,11 +109,6 @@ def modelled(family: Family, name: str, channels: int, on: int) -> ScopeModel:
         longest_s=COLUMNS * LONGEST_DIV_S,
         spans_s=spans(COLUMNS, SHORTEST_DIV_S, LONGEST_DIV_S),
     )
-
-
-def scale_v(channel: ChannelSetting) -> float:
-    """Return the range as V a square."""
-    return step_up(channel.range_v / ROWS)
 
 
 def limits(channel: ChannelSetting, *, is_hd: bool) -> Specified:

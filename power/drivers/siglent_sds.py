@@ -21,15 +21,13 @@ from power.drivers.siglent_models import (
     COLUMNS,
     FAMILIES,
     LONGEST_DIV_S,
-    ROWS,
     SHORTEST_DIV_S,
     Family,
     limits,
     modelled,
-    scale_v,
 )
 from power.drivers.siglent_wavedesc import Wavedesc
-from power.drivers.single_shot import SingleShotScope, Words
+from power.drivers.single_shot import ROWS, SingleShotScope, Words, scale_v
 from power.errors import InstrumentError, LinkLost, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified

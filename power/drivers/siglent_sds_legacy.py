@@ -23,14 +23,14 @@ from collections.abc import Sequence
 from power.drivers.base import check_model
 from power.drivers.codes import Decoder, Scaling
 from power.drivers.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.single_shot import SingleShotScope, Words, spans, step_up
+from power.drivers.single_shot import ROWS, SingleShotScope, Words, scale_v, spans
 from power.errors import InstrumentError, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
 from power.transports.scpi import ScpiLink
 
 PATTERN = re.compile(r"SDS1[0-2]\d([24])X(?! ?HD)", re.IGNORECASE)
-COLUMNS, ROWS, CODES_PER_DIV = 14, 8, 25
+COLUMNS, CODES_PER_DIV = 14, 25
 SHORTEST_DIV_S, LONGEST_DIV_S = 1e-9, 100.0
 DEPTHS = {"14K": 14_000, "140K": 140_000, "1.4M": 1_400_000, "14M": 14_000_000}
 """With one channel of each pair on."""
@@ -183,11 +183,6 @@ def modelled(name: str, channels: int, on: Sequence[int]) -> ScopeModel:
         longest_s=COLUMNS * LONGEST_DIV_S,
         spans_s=spans(COLUMNS, SHORTEST_DIV_S, LONGEST_DIV_S),
     )
-
-
-def scale_v(channel: ChannelSetting) -> float:
-    """Return the range as V a square."""
-    return step_up(channel.range_v / ROWS)
 
 
 def limits(channel: ChannelSetting) -> Specified:

@@ -11,7 +11,7 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from power.drivers.base import Start
@@ -24,6 +24,8 @@ from power.timebase import Timebase
 from power.transports.scpi import ScpiLink
 
 STEPS = (1.0, 2.0, 5.0)
+ROWS = 8
+"""Squares of the screen from bottom to top."""
 POLL_S = 0.02
 ANSWER_S = 5.0
 """Time within which a scope follows a command, besides what its record takes."""
@@ -85,6 +87,10 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
         return cls(
             options.text("resource"), timebase, channels=tuple(channel.number for channel in wired.channels)
         )
+
+    def fitted(self, channel: ChannelSetting) -> ChannelSetting:
+        """Return the channel with its range, 8 squares high, rounded up to a step."""
+        return replace(channel, range_v=ROWS * scale_v(channel))
 
     def trigger(self) -> Start:
         """Trigger by command, and wait until it shows."""
@@ -245,6 +251,11 @@ def step_up(value: float) -> float:
         (float(f"{step * decade:.6g}") for step in STEPS if step * decade >= value * (1.0 - 1e-6)),
         float(f"{10.0 * decade:.6g}"),
     )
+
+
+def scale_v(channel: ChannelSetting) -> float:
+    """Return the range as V a square, rounded up to a step."""
+    return step_up(channel.range_v / ROWS)
 
 
 def spans(divisions: int, shortest_div_s: float, longest_div_s: float) -> tuple[float, ...]:

@@ -67,7 +67,7 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
         super().__init__(
             name, instrument, scope=scope, accuracy=accuracy, is_simulated=is_simulated, timebase=timebase
         )
-        self._setup = setup
+        self._setup = replace(setup, probing=setup.probing.fitted(instrument.fitted))
         self._record: Record | None = None
         self._start_of: Start | None = None
         self._codes: int | None = None

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from power.drivers.rigol import ATTENUATIONS, CODES_PER_DIV, LAST_CODE, ROWS, RigolScope
+from power.drivers.rigol import ATTENUATIONS, CODES_PER_DIV, LAST_CODE, RigolScope
 from power.drivers.scope import ChannelSetting, Mode, Record, ScopeModel
-from power.drivers.single_shot import step_up
+from power.drivers.single_shot import ROWS, step_up
 from power.sim.faults import Faults
 from power.sim.load import Load
 from power.sim.scope import SimulatedScope, Wiring
@@ -60,6 +60,11 @@ class SimulatedRigol(SimulatedScope):
         self._runs = True
         self._source, self._wave_mode, self._is_word = 1, "NORM", False
         self._first, self._last = 1, 1
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The VISA address and what the probes are on; the shunt's range is one that 8 bits see enough of."""
+        return with_range(super().options)
 
     def limits(self, setting: ChannelSetting) -> Specified:
         """Return what the driver specifies."""
@@ -264,3 +269,11 @@ class SimulatedRigol(SimulatedScope):
 
     def _shown_depth(self, points: int) -> str:
         return str(points)
+
+
+def with_range(options: dict[str, object]) -> dict[str, object]:
+    """Return settings with a range of the shunt's channel that suits a board of some watts."""
+    current = options.get("current")
+    if isinstance(current, dict) and "shunt_ohm" in current:
+        return {**options, "current": {**current, "range_v": 0.08}}
+    return options

@@ -12,7 +12,6 @@ from power.drivers.siglent_models import (
     COLUMNS,
     FAMILIES,
     LONGEST_DIV_S,
-    ROWS,
     SHORTEST_DIV_S,
     Family,
     limits,
@@ -20,9 +19,10 @@ from power.drivers.siglent_models import (
 )
 from power.drivers.siglent_sds import depth_text
 from power.drivers.siglent_wavedesc import WAVEDESC_BYTES
-from power.drivers.single_shot import parse_value, step_up
+from power.drivers.single_shot import ROWS, parse_value, step_up
 from power.sim.faults import Faults
 from power.sim.load import Load
+from power.sim.rigol import with_range
 from power.sim.scope import SimulatedScope, Wiring
 from power.sim.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
@@ -76,6 +76,11 @@ class SimulatedSiglentSds(SimulatedScope):
     def beyond(self) -> float:  # type: ignore[override]
         """The converter's codes go a little beyond the screen."""
         return 2.0**self.family.bits / (ROWS * self.family.codes_per_div)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The VISA address and what the probes are on; there is no high resolution."""
+        return {**with_range(super().options), "acquisition": "sample"}
 
     def limits(self, setting: ChannelSetting) -> Specified:
         """Return what the driver specifies."""

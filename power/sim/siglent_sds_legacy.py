@@ -12,14 +12,14 @@ from power.drivers.siglent_sds_legacy import (
     DEPTHS,
     HALF_DEPTHS,
     LONGEST_DIV_S,
-    ROWS,
     SHORTEST_DIV_S,
     limits,
     modelled,
 )
-from power.drivers.single_shot import parse_value, step_up
+from power.drivers.single_shot import ROWS, parse_value, step_up
 from power.sim.faults import Faults
 from power.sim.load import Load
+from power.sim.rigol import with_range
 from power.sim.scope import SimulatedScope, Wiring
 from power.sim.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
@@ -60,6 +60,11 @@ class SimulatedSiglentSdsLegacy(SimulatedScope):
         self._size = "14K"
         self._mode, self._runs = "AUTO", True
         self._first, self._count, self._step = 0, 0, 1
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The VISA address and what the probes are on; there is no high resolution."""
+        return {**with_range(super().options), "acquisition": "sample"}
 
     def limits(self, setting: ChannelSetting) -> Specified:
         """Return what the driver specifies."""

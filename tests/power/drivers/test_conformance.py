@@ -10,7 +10,9 @@ import pytest
 
 from power.catalogue import COMMON, DRIVERS, Driver, driver_names, make_meter
 from power.drivers.base import Instrument
+from power.drivers.scope import Oscilloscope
 from power.errors import MeterStateError, OptionInvalid
+from power.meters.scope import ScopeSetup
 from power.options import Options
 from power.sim.clock import VirtualTime
 from power.sim.load import Load
@@ -52,7 +54,9 @@ def test_settings_that_nobody_knows_are_refused(name: str) -> None:
         make_meter("m", name, {**settings, "nonsense": 1})
     # Whatever the driver takes stands in the catalogue, which the inventory checks keys by.
     options = Options(settings, "m")
-    entry_of(name).instrument().from_options(options, HOST_TIME)
+    instrument = entry_of(name).instrument().from_options(options, HOST_TIME)
+    if isinstance(instrument, Oscilloscope):
+        ScopeSetup.from_options(options)  # what the probes are on is the meter's
     assert options.known == entry_of(name).options - COMMON
 
 
