@@ -3,8 +3,12 @@
 Source: Yokogawa IM WT310E-17EN, "WT310E/WT310EH/WT332E/WT333E Digital Power Meter Communication Interface User's Manual"; the
 specifications are those of IM WT310E-01EN (accuracy of power, 12 months, power factor 1).
 
-Modes: "average" reads U, I and P at each update; "integration" lets the instrument count energy (WH) and reads the counter.
-Ranges that are not given are left to the instrument, which may change them in mid-run: offsets do not cancel then.
+Modes: "average" reads U, I and P at each update; "integration" lets the instrument count energy (WH) and reads the counter, as
+long as the instrument says that it counts.
+
+Ranges that are not given are left to the instrument, which may change them in mid-run: offsets do not cancel then. A fixed
+current range of 200 mA or less goes to 1 A by itself on an overload: ranges are asked for again at the end. In RMS and VMEan mode
+the instrument shows 0 for whatever is below 0.5 % of the range: such a reading is none.
 """
 
 from __future__ import annotations
@@ -12,14 +16,15 @@ from __future__ import annotations
 import math
 from typing import Self
 
-from power.drivers.base import PolledInstrument, check_model, parse_idn
-from power.errors import InstrumentError, NoReading, ReplyInvalid
+from power.drivers.base import PolledInstrument
+from power.drivers.scpi_instrument import ScpiInstrument
+from power.errors import NoReading, ReplyInvalid
 from power.meter import Identity, Scope
 from power.options import Options
 from power.sample import Sample
 from power.timebase import Timebase
 from power.trace import Reading
-from power.transports.scpi import ScpiLink, VisaLink
+from power.transports.scpi import ScpiLink
 from power.uncertainty import GainOffset
 
 MODELS = ("WT310", "WT332", "WT333")
@@ -40,12 +45,16 @@ INPUTS = {"dc": ("DC", 0.001, 0.002), "rms": ("RMS", 0.001, 0.0005), "vmean": ("
 LONGEST_INTEGRATION = "10000,0,0"
 SEEN_LATE_S = 0.01
 """Time within which an update is noticed and read."""
+COUNTING, RESET, TIMED_OUT = "STAR", "RES", "TIM"
+"""States of the integration, in short form."""
 
 
-class Wt310(PolledInstrument):
+class Wt310(ScpiInstrument, PolledInstrument):
     """One element of the instrument, element 1."""
 
     driver = "yokogawa-wt310"
+    models = MODELS
+    error_query = ":STATus:ERRor?"
     scope: Scope = "wall"
     time_bound_s = SEEN_LATE_S
 
@@ -62,10 +71,10 @@ class Wt310(PolledInstrument):
         link: ScpiLink | None = None,
     ) -> None:
         """`link` is for tests; else `resource` is opened by `connect`."""
-        self._resource, self._timebase, self._link = resource, timebase, link
+        super().__init__(resource, timebase, link)
         self._integrates, self._period_s, self._input = integrates, update_s, input_mode
         self._ranges = (voltage_range_v, current_range_a)
-        self._now_v, self._now_a = voltage_range_v or 0.0, current_range_a or 0.0
+        self._now = self._widest = (voltage_range_v or 0.0, current_range_a or 0.0)
         self._has_moved = False
         self.averaging_s = None if integrates else update_s
         self.update_s = update_s if integrates else None
@@ -110,61 +119,55 @@ class Wt310(PolledInstrument):
 
     @property
     def range_text(self) -> str | None:
-        """Voltage and current range."""
-        return f"{self._now_v:g} V / {self._now_a:g} A"
+        """Voltage and current range, the widest ones since `begin`."""
+        return f"{self._widest[0]:g} V / {self._widest[1]:g} A"
 
     @property
     def same_range(self) -> bool:
-        """Whether the automatic ranges stayed where they were."""
+        """Whether the ranges stayed where they were at `begin`."""
         return not self._has_moved
 
     def accuracy(self, voltage_v: float | None) -> GainOffset:
         """Return the limits of error of power; the range of power is voltage range × current range."""
         _, of_reading, of_range = INPUTS[self._input]
         return GainOffset.from_limits(
-            of_reading, of_range * self._now_v * self._now_a, source="IM WT310E-01EN"
+            of_reading, of_range * self._widest[0] * self._widest[1], source="IM WT310E-01EN"
         )
-
-    def connect(self) -> Identity:
-        """Set input mode, update rate, ranges, and what is read."""
-        link = self._link = self._link or VisaLink(self._resource)
-        identity = parse_idn(link.query("*IDN?"))
-        try:
-            check_model(identity, MODELS, self.driver, link.address)
-            self._set_up(link)
-        except Exception:
-            link.close()
-            raise
-        return identity
 
     def begin(self) -> None:
         """Note the ranges; start the integration where it is wanted."""
+        self._now = self._widest = self._asked_ranges()
         self._has_moved = False
-        self._read_ranges()
         if self._integrates:
-            link = self._connected
-            for command in (
-                ":INTEGrate:RESet",
-                ":INTEGrate:MODE NORMal",
-                f":INTEGrate:TIMer {LONGEST_INTEGRATION}",
-            ):
-                link.write(command)
-            link.write(":INTEGrate:STARt")
+            self._write(
+                [
+                    ":INTEGrate:RESet",
+                    ":INTEGrate:MODE NORMal",
+                    f":INTEGrate:TIMer {LONGEST_INTEGRATION}",
+                    ":INTEGrate:STARt",
+                ]
+            )
             self._check_errors()
+            self._check_counting()
 
     def read(self) -> Sample:
         """Wait for the next update and return it; in integration mode return the counter as it is."""
         link = self._connected
-        if not self._integrates:
+        if self._integrates:
+            self._check_counting()
+        else:
             link.query(":STATus:EESR?")
             link.write(":COMMunicate:WAIT 1")
         asked_ns = self._timebase.now_ns() if self._integrates else None
         values = self._numbers(link.query(":NUMeric:NORMal:VALue?"))
         now_ns = self._timebase.now_ns()
-        if self._is_automatic and not self._integrates:
-            self._read_ranges()
+        if self._is_automatic:
+            self._note_ranges()
         is_over = any(value == math.inf for value in values)
         voltage_v, current_a, power_w, energy_wh = (None if v == math.inf else v for v in values)
+        if self._is_suppressed(voltage_v, current_a):
+            current_a = power_w = energy_wh = None
+            is_over = True
         return Sample(
             now_ns if asked_ns is None else (asked_ns + now_ns) // 2,
             power_w=None if self._integrates else power_w,
@@ -175,63 +178,62 @@ class Wt310(PolledInstrument):
         )
 
     def end(self) -> None:
-        """Stop the integration."""
+        """Stop the integration; see whether the ranges are still the same, and whether errors came up meanwhile."""
         if self._integrates:
-            self._connected.write(":INTEGrate:STOP")
+            self._write([":INTEGrate:STOP", ":INTEGrate:RESet"])  # until reset, no setting can be changed
+        self._note_ranges()
+        self._check_errors()
 
     def begin_ranging(self) -> bool:
         """Switch automatic ranges on."""
         self._ranges = (None, None)
-        self._write_ranges(self._connected)
+        self._write_ranges()
+        self._check_errors()
         return True
 
     def fix_ranges(self) -> None:
-        """Keep the largest ranges that were seen."""
-        self._ranges = (self._now_v, self._now_a)
-        self._write_ranges(self._connected)
+        """Keep the widest ranges that were needed since the last `begin`."""
+        self._ranges = self._widest
+        self._write_ranges()
+        self._check_errors()
+        self._now = self._widest
+        self._has_moved = False
 
     def make_safe(self) -> None:
-        """Stop the integration and give the front panel back."""
-        if self._link is not None:
-            self._link.write(
-                ":INTEGrate:STOP;:COMMunicate:REMote OFF" if self._integrates else ":COMMunicate:REMote OFF"
-            )
-
-    def disconnect(self) -> None:
-        """Close the line."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    @property
-    def _connected(self) -> ScpiLink:
-        if self._link is None:
-            raise NoReading("The power analyser was not connected.")
-        return self._link
+        """Stop the integration, let settings be changed again, and give the front panel back."""
+        stop = [":INTEGrate:STOP", ":INTEGrate:RESet"] if self._integrates else []
+        self._write_anyway([*stop, ":COMMunicate:REMote OFF"])
 
     @property
     def _is_automatic(self) -> bool:
         return None in self._ranges
 
-    def _set_up(self, link: ScpiLink) -> None:
-        link.write("*CLS")
-        for command in (
-            ":COMMunicate:HEADer OFF",
-            f":INPut:MODE {INPUTS[self._input][0]}",
-            f":RATE {UPDATES_S[self._period_s]}",
-            ":STATus:FILTer1 FALL",
-            ":NUMeric:FORMat ASCii",
-            ":NUMeric:NORMal:NUMBer 4",
-            ":NUMeric:NORMal:ITEM1 U,1",
-            ":NUMeric:NORMal:ITEM2 I,1",
-            ":NUMeric:NORMal:ITEM3 P,1",
-            ":NUMeric:NORMal:ITEM4 WH,1",
-        ):
-            link.write(command)
-        self._write_ranges(link)
+    def _set_up(self, link: ScpiLink, identity: Identity) -> None:
+        self._write(["*CLS", ":COMMunicate:HEADer OFF"])
+        state = self._state()
+        if state == COUNTING:  # left by whoever measured before: no setting can be changed
+            self._write([":INTEGrate:STOP"])
+        if state != RESET:
+            self._write([":INTEGrate:RESet"])
+        self._write(
+            [
+                f":INPut:MODE {INPUTS[self._input][0]}",
+                f":RATE {UPDATES_S[self._period_s]}",
+                ":STATus:FILTer1 FALL",
+                ":NUMeric:FORMat ASCii",
+                ":NUMeric:NORMal:NUMBer 4",
+                ":NUMeric:NORMal:ITEM1 U,1",
+                ":NUMeric:NORMal:ITEM2 I,1",
+                ":NUMeric:NORMal:ITEM3 P,1",
+                ":NUMeric:NORMal:ITEM4 WH,1",
+            ]
+        )
+        self._write_ranges()
         self._check_errors()
+        self._now = self._widest = self._asked_ranges()
 
-    def _write_ranges(self, link: ScpiLink) -> None:
+    def _write_ranges(self) -> None:
+        link = self._connected
         for name, unit, value in (("VOLTage", "V", self._ranges[0]), ("CURRent", "A", self._ranges[1])):
             if value is None:
                 link.write(f":INPut:{name}:AUTO ON")
@@ -239,15 +241,36 @@ class Wt310(PolledInstrument):
                 link.write(f":INPut:{name}:AUTO OFF")
                 link.write(f":INPut:{name}:RANGe {value:g}{unit}")
 
-    def _read_ranges(self) -> None:
-        before = (self._now_v, self._now_a)
-        if not self._is_automatic:
-            self._now_v, self._now_a = self._ranges[0] or 0.0, self._ranges[1] or 0.0
+    def _asked_ranges(self) -> tuple[float, float]:
+        return self._number(":INPut:VOLTage:RANGe?"), self._number(":INPut:CURRent:RANGe?")
+
+    def _note_ranges(self) -> None:
+        now, widest = self._asked_ranges(), self._widest
+        self._has_moved = self._has_moved or now != self._now
+        self._now, self._widest = now, (max(widest[0], now[0]), max(widest[1], now[1]))
+
+    def _is_suppressed(self, voltage_v: float | None, current_a: float | None) -> bool:
+        """Whether a 0 stands for something too small to be shown, rather than for nothing."""
+        return self._input != "dc" and (voltage_v == 0.0 or current_a == 0.0)
+
+    def _state(self) -> str:
+        """Return the state of the integration in short form."""
+        answer = self._connected.query(":INTEGrate:STATe?").strip().upper()
+        return "RES" if answer.startswith("RES") else answer[:4].removesuffix("E")
+
+    def _check_counting(self) -> None:
+        state = self._state()
+        if state == COUNTING:
             return
-        link = self._connected
-        now = (float(link.query(":INPut:VOLTage:RANGe?")), float(link.query(":INPut:CURRent:RANGe?")))
-        self._now_v, self._now_a = max(before[0], now[0]), max(before[1], now[1])
-        self._has_moved = self._has_moved or (before != (0.0, 0.0) and now != before)
+        why = {
+            TIMED_OUT: "its timer has run out",
+            "ERR": "its integration ended in an error, such as an overflow or a loss of power",
+            "STOP": "somebody stopped its integration",
+            RESET: "somebody reset its integration",
+        }.get(state, f"its integration is in the state '{state}'")
+        raise NoReading(
+            f"The power analyser at '{self._resource}' does not count energy any more: {why}; measure again."
+        )
 
     def _numbers(self, answer: str) -> list[float | None]:
         """Read U, I, P, WH: None is "no data" (NAN), infinity is over the range (INF)."""
@@ -263,10 +286,3 @@ class Wt310(PolledInstrument):
                 f"'{self._resource}' answered '{answer[:60]}', which holds no four numbers."
             ) from None
         return [None if math.isnan(value) else value for value in values]
-
-    def _check_errors(self) -> None:
-        answer = self._connected.query(":STATus:ERRor?")
-        if not answer.lstrip("+").startswith("0"):
-            raise InstrumentError(
-                f"The power analyser at '{self._resource}' reports {answer}; see its manual."
-            )

@@ -12,6 +12,11 @@ from power.sim.load import Load
 from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
 from power.timebase import HOST_TIME, Timebase
 
+SUPPRESSED = 0.005
+"""Of the range: what RMS and VMEan mode show as 0."""
+JUMPS_UP_TO_A = 0.2
+"""Fixed ranges up to here go to 1 A on an overload."""
+
 
 class SimulatedWt310(ScpiSimulator):
     """DC on a supply; current and voltage ranges as the instrument has them."""
@@ -37,6 +42,7 @@ class SimulatedWt310(ScpiSimulator):
         self._input = "dc"
         self._counted: tuple[float, float] | None = None
         self._stopped_j = 0.0
+        self._state = "RES"
         self._origin_s = self._now_s()
 
     @command(
@@ -58,12 +64,14 @@ class SimulatedWt310(ScpiSimulator):
     @command("INPut:MODE")
     def input_mode(self, argument: str) -> None:
         """Choose RMS, VMEan or DC."""
+        self._settable()
         chosen = word(argument, "RMS", "VMEan", "DC")
         self._input = {"RMS": "rms", "VME": "vmean", "DC": "dc"}[chosen]
 
     @command("RATE")
     def rate(self, argument: str) -> None:
         """Choose the update period."""
+        self._settable()
         for period_s, name in UPDATES_S.items():
             if argument.upper() == name:
                 self._period_s = period_s
@@ -119,7 +127,9 @@ class SimulatedWt310(ScpiSimulator):
     @command("INTEGrate:RESet")
     def integration_reset(self, argument: str) -> None:
         """Set the counter to zero."""
-        self._counted, self._stopped_j = None, 0.0
+        if self._state == "STAR":
+            raise ScpiError(813, "Illegal operation")
+        self._counted, self._stopped_j, self._state = None, 0.0, "RES"
 
     @command("INTEGrate:MODE")
     def integration_mode(self, argument: str) -> None:
@@ -137,43 +147,62 @@ class SimulatedWt310(ScpiSimulator):
         """Begin to count."""
         if self._counted is not None:
             raise ScpiError(813, "Illegal operation")
-        self._counted = (self._now_s(), self._stopped_j)
+        self._counted, self._state = (self._now_s(), self._stopped_j), "STAR"
 
     @command("INTEGrate:STOP")
     def integration_stop(self, argument: str) -> None:
         """Count no more."""
         if self._counted is not None:
             self._stopped_j, self._counted = self._energy_j(), None
+            self._state = "STOP"
+
+    @command("INTEGrate:STATe?")
+    def integration_state(self, argument: str) -> str:
+        """Tell whether it counts."""
+        return self._state
+
+    def break_off(self, state: str) -> None:
+        """Let the integration end by itself: "TIM" for its timer, "ERR" for an error."""
+        self.integration_stop("")
+        self._state = state
 
     @command("NUMeric:NORMal:VALue?")
     def values(self, argument: str) -> str:
         """Tell U, I, P and WH of the last update."""
         end_s = self._updated_s()
         power_w = self._read_w(end_s - self._period_s, end_s)
-        current_a = power_w / self.load.supply_v
-        self._range_automatically(current_a)
-        is_over = current_a > 1.3 * self._range["A"] or self.load.supply_v > 1.3 * self._range["V"]
+        volts, current_a = self.load.supply_v, power_w / self.load.supply_v
+        before = dict(self._range)
+        self._range_automatically(volts, current_a)
+        has_moved = self._range != before
+        is_over = current_a > 1.3 * self._range["A"] or volts > 1.3 * self._range["V"]
         if self.faults.clip_w and power_w >= self.faults.clip_w:
             is_over = True
-        watts = "INF" if is_over else f"{power_w:.6E}"
-        amperes = "INF" if is_over else f"{current_a:.6E}"
-        hours = "NAN" if self._counted is None and not self._stopped_j else f"{self._energy_j() / 3600.0:.9E}"
-        return f"{self.load.supply_v:.4E},{amperes},{watts},{hours}"
+        if self._input != "dc" and abs(current_a) <= SUPPRESSED * self._range["A"]:
+            power_w = current_a = 0.0
+        watts = "INF" if is_over else "NAN" if has_moved else f"{power_w:.6E}"
+        amperes = "INF" if is_over else "NAN" if has_moved else f"{current_a:.6E}"
+        hours = "NAN" if self._state == "RES" else f"{self._energy_j() / 3600.0:.9E}"
+        return f"{volts:.4E},{amperes},{watts},{hours}"
+
+    def _settable(self) -> None:
+        if self._state != "RES":
+            raise ScpiError(813, "Illegal operation")
 
     def _set_range(self, unit: str, argument: str, known: tuple[float, ...]) -> None:
+        self._settable()
         value = number(argument, 0.0, 1e4)
         if value not in known:
             raise ScpiError(-222, f"Data out of range; {argument}")
         self._range[unit] = value
 
-    def _range_automatically(self, current_a: float) -> None:
-        if self._is_auto["A"]:
-            self._range["A"] = next(
-                (r for r in CURRENT_RANGES_A if current_a <= 1.3 * r), CURRENT_RANGES_A[-1]
-            )
+    def _range_automatically(self, volts: float, current_a: float) -> None:
         if self._is_auto["V"]:
-            fit = (r for r in VOLTAGE_RANGES_V if self.load.supply_v <= 1.3 * r)
-            self._range["V"] = next(fit, VOLTAGE_RANGES_V[-1])
+            self._range["V"] = _ranged(self._range["V"], volts, VOLTAGE_RANGES_V)
+        if self._is_auto["A"]:
+            self._range["A"] = _ranged(self._range["A"], current_a, CURRENT_RANGES_A)
+        elif self._range["A"] <= JUMPS_UP_TO_A and current_a > 1.3 * self._range["A"]:
+            self._range["A"] = 1.0
 
     def _now_s(self) -> float:
         return self.timebase.now_ns() / 1e9
@@ -206,3 +235,12 @@ class SimulatedWt310(ScpiSimulator):
         start_s, before_j = self._counted
         end_s = self._updated_s()
         return before_j + (self._read_w(start_s, end_s) * (end_s - start_s) if end_s > start_s else 0.0)
+
+
+def _ranged(range_: float, value: float, known: tuple[float, ...]) -> float:
+    """Return the next range: wider above 130 %, narrower at 30 % and less."""
+    if value > 1.3 * range_:
+        return next((one for one in known if value <= 1.3 * one), known[-1])
+    if value <= 0.3 * range_:
+        return next(one for one in known if value <= one or one == range_)
+    return range_

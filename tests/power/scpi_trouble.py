@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 
 import pytest
 
@@ -55,6 +56,14 @@ def recording(
             yield meter
         finally:
             meter.close()
+            settle(source)
+
+
+def settle(source: ScpiSimulator) -> None:
+    """Wait, in real time, until what was sent last has been understood."""
+    deadline_s = monotonic() + 2.0
+    while source._server._open and monotonic() < deadline_s:
+        sleep(0.001)
 
 
 def check_trouble(
