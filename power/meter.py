@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from power.errors import MeterStateError, MeterUnavailable, PowerError
+from power.flags import Flag
 from power.trace import Reading, Trace
 from power.uncertainty import Accuracy
 
@@ -104,6 +105,11 @@ class Meter(ABC):
     def tail_s(self) -> float:
         """How long it has to run on after a window for its readings to cover it; 0 where it is read when it stops."""
         return 0.0
+
+    @property
+    def flag(self) -> Flag | None:
+        """What a reader of the last recording has to know; None if there is nothing."""
+        return None
 
     @property
     def identity(self) -> Identity:

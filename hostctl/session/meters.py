@@ -21,6 +21,7 @@ from hostctl.errors import MeasurementInvalid, UsageError
 from hostctl.inventory import Device, Inventory, MeterConfig
 from hostctl.session.observe import cpu_readings
 from power import catalogue
+from power.calibrate import calibrated
 from power.catalogue import DRIVERS, driver
 from power.meter import Meter, Scope
 from power.meters.board import RailBlock
@@ -110,7 +111,12 @@ def make_meter(
         return _estimate(config, device, board)
     if config.driver == "board":
         return _board_meter(config, board, window_s)
-    return _own(config)
+    own = own_meter(config)
+    if driver(config.driver).is_instrument:
+        return SessionMeter(own)
+    # Whoever samples must go on sampling for a moment; a counter is read when it is stopped.
+    interval_s = config.options.get("interval_s") or _UNTOLD_INTERVAL_S
+    return SessionMeter(own, last_s=_LAST_READINGS * float(interval_s))
 
 
 def _automatic(board: Board) -> str:
@@ -120,14 +126,13 @@ def _automatic(board: Board) -> str:
     return "board" if names and readable.issuperset(names) else "estimate"
 
 
-def _own(config: MeterConfig) -> SessionMeter:
-    """Return a meter that needs nothing of the board: an instrument, or this machine's own sensors."""
+def own_meter(config: MeterConfig, *, is_calibrated: bool = True) -> Meter:
+    """Return a meter that needs nothing of the board: an instrument, or this machine's own sensors, not yet open.
+
+    Its certificate is applied unless told otherwise. Raises OptionInvalid for its settings, CertificateInvalid for that.
+    """
     meter = catalogue.make_meter(config.name, config.driver, config.options, scope=scope_of(config))
-    if driver(config.driver).is_instrument:
-        return SessionMeter(meter)
-    # Whoever samples must go on sampling for a moment; a counter is read when it is stopped.
-    own_s = config.options.get("interval_s") or _UNTOLD_INTERVAL_S
-    return SessionMeter(meter, last_s=_LAST_READINGS * float(own_s))
+    return calibrated(meter, config.calibration) if is_calibrated else meter
 
 
 def scope_of(config: MeterConfig) -> Scope | None:
@@ -238,7 +243,7 @@ def _board_meter(config: MeterConfig, board: Board, window_s: float) -> SessionM
     )
     slowest_s = max((1.0 / rail.rate_hz for rail in rails if rail.rate_hz), default=0.0)
     own_s = interval_s or max(slowest_s, _UNTOLD_INTERVAL_S)
-    return SessionMeter(meter, last_s=_LAST_BATCH_S + _LAST_READINGS * own_s)
+    return SessionMeter(calibrated(meter, config.calibration), last_s=_LAST_BATCH_S + _LAST_READINGS * own_s)
 
 
 class _Rails:
