@@ -14,7 +14,7 @@ docs/calibration.md explains method and formulas.
 """
 
 from power.calibrate.applying import EXTRAPOLATED, apply, extrapolation
-from power.calibrate.certificate import Certificate
+from power.calibrate.certificate import Certificate, content
 from power.calibrate.checking import Check, check
 from power.calibrate.errors import (
     CalibrationError,
@@ -23,7 +23,7 @@ from power.calibrate.errors import (
     PointsInvalid,
     ReadingUnusable,
 )
-from power.calibrate.files import read, write
+from power.calibrate.files import read, save, today, write
 from power.calibrate.fitting import Fit, Judgement, Point, fit, judge
 from power.calibrate.guide import PREPARATION, Guide, Plan, Step, walk
 from power.calibrate.meter import CalibratedMeter, calibrated
@@ -58,6 +58,7 @@ __all__ = [
     "apply",
     "calibrated",
     "check",
+    "content",
     "extrapolation",
     "fit",
     "judge",
@@ -65,10 +66,12 @@ __all__ = [
     "measure",
     "read",
     "reference_of",
+    "save",
     "save_partial",
     "subject_of",
     "svg_plot",
     "text_plot",
+    "today",
     "typed",
     "walk",
     "write",

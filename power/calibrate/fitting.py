@@ -131,6 +131,15 @@ class Judgement:
     repeat: int | None = None
 
 
+def check_weight(point: Point) -> None:
+    """Raise PointsInvalid for a point that claims to be exact: neither meter nor reference scatter, nor tell a resolution."""
+    if point.u_raw_w == 0.0 and point.u_reference_w == 0.0:
+        raise PointsInvalid(
+            f"The point at {point.load_w:g} W has no uncertainty at all, since nothing scatters; state the meter's resolution "
+            "(accuracy = {..., resolution_w = ...} in farm.toml), or its linearity."
+        )
+
+
 def judge(points: Sequence[Point], found: Fit) -> Judgement:
     """Judge a fit by its worst point."""
     i = found.worst
@@ -218,12 +227,8 @@ def _excess_w2(data: _Data, least_w2: float, degrees: int) -> float:
 
 def _check_loads(points: Sequence[Point], linearity_w: float) -> None:
     need = f"a calibration needs zero and at least {LEAST_LOADS} loads over the working range"
-    for point in points:
-        if point.u_raw_w == 0.0 and point.u_reference_w == 0.0 and linearity_w == 0.0:
-            raise PointsInvalid(
-                f"The point at {point.load_w:g} W has no uncertainty at all; state the resolution of the meter or of the "
-                "reference (accuracy = {..., resolution_w = ...} in farm.toml)."
-            )
+    for point in points if linearity_w == 0.0 else ():
+        check_weight(point)
     loads_w = sorted(abs(point.reference_w) for point in points if point.load_w != 0.0)
     zeros_w = [abs(point.reference_w) for point in points if point.load_w == 0.0]
     if not loads_w or loads_w[-1] == 0.0:

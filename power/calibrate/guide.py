@@ -15,7 +15,7 @@ from typing import Literal
 
 from power.calibrate.certificate import Certificate
 from power.calibrate.errors import CalibrationError, PointsInvalid
-from power.calibrate.fitting import LEAST_LOADS, Fit, Judgement, Point, fit, judge
+from power.calibrate.fitting import LEAST_LOADS, Fit, Judgement, Point, check_weight, fit, judge
 from power.calibrate.parties import Conditions, Reference, Subject
 
 PREPARATION = (
@@ -132,12 +132,14 @@ class Guide:
         self._is_prepared = True
 
     def take(self, point: Point) -> None:
-        """Take the point that `next_step` asked for. Raises CalibrationError for another one."""
+        """Take the point that `next_step` asked for. Raises CalibrationError for another one, or one that claims to be exact."""
         step = self.next_step()
         if step.kind != "measure" or point.load_w != step.load_w:
             raise CalibrationError(
                 f"No point at {point.load_w:g} W was asked for; the next step is: {step.text}"
             )
+        if self.plan.linearity_w == 0.0:
+            check_weight(point)
         self._fit = None
         if self._again is None:
             self._points.append(point)

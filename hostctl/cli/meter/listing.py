@@ -11,12 +11,7 @@ from hostctl.cli.output import DASH, print_json_lines, print_table
 from hostctl.main import Settings
 
 
-@click.group("meter")
-def meter_command() -> None:
-    """Instruments: list."""
-
-
-@meter_command.command("list")
+@click.command("list")
 @json_option
 @pass_settings
 def list_command(settings: Settings, as_json: bool) -> None:
@@ -35,6 +30,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
             "driver": meter.driver,
             "scope": meter.scope,
             "options": dict(meter.options),
+            "calibration": None if meter.calibration is None else str(meter.calibration),
             "devices": users[meter.name],
             "reads": DRIVERS[meter.driver].summary,
         }
@@ -46,6 +42,7 @@ def list_command(settings: Settings, as_json: bool) -> None:
             "driver": name,
             "scope": None,
             "options": {},
+            "calibration": None,
             "devices": [],
             "reads": DRIVERS[name].summary,
         }

@@ -1,0 +1,18 @@
+"""`hostctl meter`: instruments listed, read, checked and calibrated."""
+
+from __future__ import annotations
+
+import click
+
+from hostctl.cli.meter.calibrate import calibrate_command
+from hostctl.cli.meter.listing import list_command
+from hostctl.cli.meter.reading import check_command, read_command
+
+
+@click.group("meter")
+def meter_command() -> None:
+    """Instruments: list, read, check, calibrate."""
+
+
+for _command in (list_command, read_command, check_command, calibrate_command):
+    meter_command.add_command(_command)
