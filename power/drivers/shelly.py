@@ -27,7 +27,7 @@ from power.options import Options
 from power.sample import Sample
 from power.timebase import Ticker, Timebase
 from power.trace import Reading
-from power.transports.mqtt import Broker, Message, MqttLine
+from power.transports.mqtt import RECONNECT_S, Broker, Message, MqttLine
 
 J_PER_WATT_MINUTE, J_PER_WH = 60.0, 3600.0
 UPDATE_S = 60.0
@@ -123,7 +123,9 @@ class Shelly(PushedInstrument):
 
     def connect(self) -> Identity:
         """Reach the broker, ask the device what it is, and see whether it measures."""
-        line = self._line = self._given or MqttLine(self._broker, self._heard(), timebase=self._timebase)
+        line = self._line = self._given or MqttLine(
+            self._broker, self._heard(), timebase=self._timebase, reconnect_s=RECONNECT_S
+        )
         try:
             if not self._ask_s:
                 self._await_anything(line)

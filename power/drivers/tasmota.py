@@ -20,7 +20,7 @@ from power.options import Options
 from power.sample import Sample
 from power.timebase import Timebase
 from power.trace import Reading
-from power.transports.mqtt import Broker, Message, MqttLine
+from power.transports.mqtt import RECONNECT_S, Broker, Message, MqttLine
 
 J_PER_KWH = 3.6e6
 UPDATE_S = 1.0
@@ -101,7 +101,9 @@ class Tasmota(PolledInstrument):
         """Reach the broker, ask which firmware the plug has, and whether it measures."""
         heard = [self._named("stat", f"STATUS{which}") for which in (FIRMWARE, NETWORK, SENSORS)]
         heard.append(self._named("tele", "LWT"))
-        line = self._line = self._given or MqttLine(self._broker, heard, timebase=self._timebase)
+        line = self._line = self._given or MqttLine(
+            self._broker, heard, timebase=self._timebase, reconnect_s=RECONNECT_S
+        )
         try:
             firmware = self._first_answer()
             network = self._ask(NETWORK)[0]

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,8 @@ class MqttBroker:
         from amqtt.broker import Broker
 
         broker = Broker(self._settings())
+        broker._subscriptions = _Steady(broker._subscriptions)
+        broker._retained_messages = _Steady(broker._retained_messages)
         await broker.start()
         try:
             self.port = self._listening(broker)
@@ -122,6 +124,17 @@ class MqttBroker:
         """Return the port that the system gave."""
         port: int = broker._servers["default"].instance.sockets[0].getsockname()[1]
         return port
+
+
+class _Steady(dict[Any, Any]):
+    """A dictionary that may change while somebody goes through it: amqtt awaits inside of such loops."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(super().keys()))
+
+    def items(self) -> Any:
+        """Return the items of now."""
+        return list(super().items())
 
 
 async def _shut_down(broker: Any) -> None:
