@@ -19,7 +19,7 @@ from power.meter import Capabilities, Scope
 from power.meters.instrument import InstrumentMeter
 from power.options import Options
 from power.timebase import HOST_TIME, Timebase
-from power.trace import Floats, Reading, Trace
+from power.trace import Flags, Floats, Reading, Trace
 from power.uncertainty import Accuracy
 
 KEYS = f"{probing.KEYS} {record.KEYS}"
@@ -164,36 +164,48 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
             self._timebase.sleep(POLL_S)
 
     def _trace(self, start: Start, made: Record) -> Trace:
-        wired = self._setup.probing
-        volts = None if wired.voltage is None else self._instrument.read(wired.voltage.number)
+        wired, averages = self._setup.probing, made.mode == "hires"
         probe = self._instrument.read(wired.current.number)
-        marker = None if wired.marker is None else self._instrument.read(wired.marker.number)
-        clipped = probe.clipped
-        for other in (volts, marker):
-            if other is not None:
-                _check_same(self.name, probe, other)
-        if volts is not None:
-            clipped |= volts.clipped
-            self._voltage_v = float(volts.values.mean())
-        power, current = wired.convert(None if volts is None else volts.values, probe.values)
-        is_whole = len(power) <= ALL_COLUMNS_POINTS
-        averages = made.mode == "hires"
+        volts, high = self._others(probe)
+        power, current = wired.convert(volts, probe.values)
+        if len(power) > ALL_COLUMNS_POINTS:
+            volts = current = None
+        # A point of high resolution is taken to stand in the middle of what it averages; nobody says where it really stands.
         half_s = 0.5 * probe.interval_s if averages else 0.0
         trigger_s = 0.5 * (start.earliest_ns + start.latest_ns) / 1e9
         bound_s = 0.5 * (start.latest_ns - start.earliest_ns) / 1e9 + half_s
-        # A point of high resolution is taken to stand in the middle of what it averages; nobody says where it really stands.
+        clock_s = 1e-6 * self._instrument.clock_ppm * probe.interval_s * len(power)
+        start_s, interval_s, clipped = trigger_s + probe.start_s + half_s, probe.interval_s, probe.clipped
+        del probe
         return Trace(
-            _times(trigger_s + probe.start_s + half_s, probe.interval_s, len(power)),
+            _times(start_s, interval_s, len(power)),
             power_w=power,
-            voltage_v=volts.values if is_whole and volts is not None else None,
-            current_a=current if is_whole else None,
+            voltage_v=volts,
+            current_a=current,
             reading="average" if averages else "instantaneous",
-            interval_s=probe.interval_s,
-            averaging_s=probe.interval_s if averages else None,
+            interval_s=interval_s,
+            averaging_s=interval_s if averages else None,
             clipped=clipped,
-            marker=None if marker is None else marker.values > wired.marker_level_v,
-            clock_bound_s=bound_s + 1e-6 * self._instrument.clock_ppm * probe.interval_s * len(power),
+            marker=high,
+            clock_bound_s=bound_s + clock_s,
         )
+
+    def _others(self, probe: Waveform) -> tuple[Floats | None, Flags | None]:
+        """Read voltage and marker, where there are such; what they clipped is noted in `probe`."""
+        wired = self._setup.probing
+        volts: Floats | None = None
+        high: Flags | None = None
+        if wired.voltage is not None:
+            waveform = self._instrument.read(wired.voltage.number)
+            _check_same(self.name, probe, waveform)
+            np.logical_or(probe.clipped, waveform.clipped, out=probe.clipped)
+            volts = waveform.values
+            self._voltage_v = float(volts.mean())
+        if wired.marker is not None:
+            waveform = self._instrument.read(wired.marker.number)
+            _check_same(self.name, probe, waveform)
+            high = waveform.values > wired.marker_level_v
+        return volts, high
 
     @property
     def _reading(self) -> Reading:

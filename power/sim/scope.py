@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -128,7 +127,6 @@ class SimulatedScope(ScpiSimulator):
         self._trigger_s: float | None = None
         self._points: int | None = None
         self._acquisition = 0
-        self._made: OrderedDict[tuple[int, int, int, int, int], Codes] = OrderedDict()
 
     @abstractmethod
     def limits(self, setting: ChannelSetting) -> Specified:
@@ -162,7 +160,6 @@ class SimulatedScope(ScpiSimulator):
         """Start a single acquisition: it waits for its trigger."""
         self._armed, self._trigger_s, self._points = True, None, None
         self._acquisition += 1
-        self._made.clear()
 
     def force(self) -> None:
         """Trigger, if it waits for that."""
@@ -188,18 +185,14 @@ class SimulatedScope(ScpiSimulator):
         """Return points of the record as codes around the middle of the screen, `steps` of which make its height.
 
         y = offset_v + code × range_v ÷ steps, from −beyond × steps/2 to beyond × steps/2 − 1. `first` counts from 0. In sample
-        mode only every (steps ÷ model.codes)-th code occurs. The last few answers are kept, so that reading again is fast.
+        mode only every (steps ÷ model.codes)-th code occurs. The same points are the same codes however they are asked for, if
+        they are asked for in the same pieces.
         """
-        key = (self._acquisition, channel, first, count, steps)
-        if key not in self._made:
-            made = np.empty(count, np.int32)
-            for begin in range(0, count, PIECE):
-                end = min(count, begin + PIECE)
-                made[begin:end] = self._piece(channel, first + begin, end - begin, steps)
-            self._made[key] = made
-            while sum(len(one) for one in self._made.values()) > 50_000_000:
-                self._made.popitem(last=False)
-        return self._made[key]
+        made = np.empty(count, np.int32)
+        for begin in range(0, count, PIECE):
+            end = min(count, begin + PIECE)
+            made[begin:end] = self._piece(channel, first + begin, end - begin, steps)
+        return made
 
     def _past_s(self) -> float | None:
         """Return the time since the trigger, on the scope's clock."""

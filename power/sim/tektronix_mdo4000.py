@@ -52,6 +52,7 @@ class SimulatedMdo4000(SimulatedScope):
         self._first, self._last = 1, 10_000
         self._levels: dict[int, float] = {}
         self._events: list[str] = []
+        self._sent: dict[tuple[int, ...], bytes] = {}
 
     def limits(self, setting: ChannelSetting) -> Specified:
         """Those that the driver states."""
@@ -172,6 +173,7 @@ class SimulatedMdo4000(SimulatedScope):
     def acquisition(self, argument: str) -> None:
         """Run or stop."""
         if argument.strip().upper() in ("RUN", "ON", "1"):
+            self._sent.clear()
             self.arm()
         else:
             self.halt()
@@ -269,10 +271,12 @@ class SimulatedMdo4000(SimulatedScope):
     def curve(self, argument: str) -> bytes:
         """Send the points."""
         self._check_there()
-        steps = LEVELS_A_DIVISION[self._width] * DIVISIONS_HIGH
-        codes = self.codes(self._source, self._first - 1, self._end - self._first + 1, steps)
-        payload = codes.astype("<i2" if self._width == 2 else "i1").tobytes()
-        return (b":CURVE " if self._header else b"") + self.block(payload)
+        key = (self._acquisition, self._source, self._width, self._first, self._end)
+        if key not in self._sent:
+            steps = LEVELS_A_DIVISION[self._width] * DIVISIONS_HIGH
+            codes = self.codes(self._source, self._first - 1, self._end - self._first + 1, steps)
+            self._sent[key] = self.block(codes.astype("<i2" if self._width == 2 else "i1").tobytes())
+        return (b":CURVE " if self._header else b"") + self._sent[key]
 
     @property
     def _end(self) -> int:
