@@ -10,7 +10,8 @@ momentary. No data sheet was at hand for this driver, so that nobody states its 
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 from power.drivers.base import Block, Start, StreamedInstrument
 from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited
@@ -43,6 +44,7 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
     scope: Scope = "board"
     clock_ppm = 100.0
     fetch_s = 0.05
+    rates: ClassVar[Mapping[float, str]] = RATES
 
     def __init__(
         self,
@@ -62,8 +64,10 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
         """Take resource, channel, current_range_a and rate_hz."""
         rate_hz = options.number("rate_hz", 10e3)
-        if rate_hz not in RATES:
-            options.fail(f"rate_hz is {rate_hz:g}, but there are {', '.join(f'{one:g}' for one in RATES)}")
+        if rate_hz not in cls.rates:
+            options.fail(
+                f"rate_hz is {rate_hz:g}, but there are {', '.join(f'{one:g}' for one in cls.rates)}"
+            )
         return cls(
             options.text("resource"),
             timebase,
@@ -166,7 +170,7 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
             "FLOG:STAT 0",
             f"INST OUT{self._channel}",
             "FLOG:TARG SCPI",
-            f"FLOG:SRAT {RATES[self._rate_hz]}",
+            f"FLOG:SRAT {self.rates[self._rate_hz]}",
             f"STAT:OPER:INST:ISUM{self._channel}:PTR {AVAILABLE}",
             f"STAT:QUES:INST:ISUM{self._channel}:PTR {SKIPPED}",
             "SENS:CURR:RANG:AUTO ON",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from power.drivers.rs_ngu import AVAILABLE, OVER_RANGE, PIECE_S, RATES, SKIPPED
@@ -24,6 +27,7 @@ class SimulatedRsNgu(ScpiSimulator):
 
     driver = "rs-ngu"
     idn = "Rohde&Schwarz,NGU401,{serial},02.018"
+    rates: ClassVar[Mapping[float, str]] = RATES
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class SimulatedRsNgu(ScpiSimulator):
     @command("FLOG:SRATe")
     def rate(self, argument: str) -> None:
         """Choose the rate."""
-        for rate_hz, name in RATES.items():
+        for rate_hz, name in self.rates.items():
             if argument.strip().upper() == name.upper():
                 self._rate_hz = rate_hz
                 return
