@@ -28,6 +28,8 @@ SOON_S = 2.0
 """A record that ends within this time is waited for, even where it could be cut short."""
 LATE_S = 5.0
 """A record may end so much later than it should."""
+BROKEN_OFF_S = 60.0
+"""A record that would go on for longer than this, and twice as long as it has lasted, was broken off: nobody waits for it."""
 POLL_S = 0.01
 ALL_COLUMNS_POINTS = 4_000_000
 """Longer traces hold power only: voltage and current would double what they take."""
@@ -151,6 +153,12 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
         if left_s > SOON_S and self._instrument.keeps_partial:
             self._instrument.stop()
             return
+        if left_s > max(BROKEN_OFF_S, 2.0 * (made.duration_s - left_s)):
+            self._instrument.stop()
+            raise NoReading(
+                f"The record of the meter '{self.name}' was broken off {left_s:.0f} s before its end, and the oscilloscope keeps "
+                "finished ones only; plan a recording no longer than it will be."
+            )
         if left_s > 0.0:
             self._timebase.sleep(left_s)
         late_ns = end_ns + round((LATE_S + 1e-3 * made.duration_s) * 1e9)
@@ -167,9 +175,11 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
         wired, averages = self._setup.probing, made.mode == "hires"
         probe = self._instrument.read(wired.current.number)
         volts, high = self._others(probe)
-        power, current = wired.convert(volts, probe.values)
+        power, amperes = wired.convert(volts, probe.values)
+        current: Floats | None = amperes
         if len(power) > ALL_COLUMNS_POINTS:
             volts = current = None
+        del amperes
         # A point of high resolution is taken to stand in the middle of what it averages; nobody says where it really stands.
         half_s = 0.5 * probe.interval_s if averages else 0.0
         trigger_s = 0.5 * (start.earliest_ns + start.latest_ns) / 1e9
