@@ -14,6 +14,7 @@ the instrument shows 0 for whatever is below 0.5 % of the range: such a reading 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Self
 
 from power.drivers.base import PolledInstrument
@@ -24,7 +25,7 @@ from power.options import Options
 from power.sample import Sample
 from power.timebase import Timebase
 from power.trace import Reading
-from power.transports.scpi import ScpiLink
+from power.transports.scpi import TIMEOUT_S, ScpiLink
 from power.uncertainty import GainOffset
 
 MODELS = ("WT310", "WT332", "WT333")
@@ -159,7 +160,8 @@ class Wt310(ScpiInstrument, PolledInstrument):
             link.query(":STATus:EESR?")
             link.write(":COMMunicate:WAIT 1")
         asked_ns = self._timebase.now_ns() if self._integrates else None
-        values = self._numbers(link.query(":NUMeric:NORMal:VALue?"))
+        with link.patience(TIMEOUT_S + self._period_s) if self._period_s > 1.0 else nullcontext():
+            values = self._numbers(link.query(":NUMeric:NORMal:VALue?"))
         now_ns = self._timebase.now_ns()
         if self._is_automatic:
             self._note_ranges()

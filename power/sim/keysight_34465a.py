@@ -30,6 +30,7 @@ class SimulatedKeysight34465a(ScpiSimulator):
     """A multimeter in the supply line, or over a shunt: `wiring` says which."""
 
     driver = "keysight-34465a"
+    supply_v = 12.0
     idn = "Keysight Technologies,34465A,{serial},A.03.02-03.15-03.02-00.52-03-02"
 
     def __init__(

@@ -31,6 +31,7 @@ class SimulatedKeysightN6705(ScpiSimulator):
     """A mainframe with a module in slot 1 that feeds the board; what it reads has the errors of its data sheet."""
 
     driver = "keysight-n6705"
+    supply_v = 12.0
     idn = "Keysight Technologies,N6705C,{serial},E.02.07.2958"
 
     def __init__(

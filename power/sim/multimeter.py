@@ -18,8 +18,8 @@ OVERLOAD = INFINITY
 
 
 def fitting_range(ranges: Ranges, load: Load) -> float:
-    """Return the current range that takes 12 W from the load's supply."""
-    return next((range_ for range_ in ranges if range_ * load.supply_v >= 12.0), max(ranges))
+    """Return the current range that takes 20 W from the load's supply."""
+    return next((range_ for range_ in ranges if range_ * load.supply_v >= 20.0), max(ranges))
 
 
 class MultimeterInput:

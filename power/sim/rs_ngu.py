@@ -26,6 +26,7 @@ class SimulatedRsNgu(ScpiSimulator):
     """One channel that feeds the board."""
 
     driver = "rs-ngu"
+    supply_v = 12.0
     idn = "Rohde&Schwarz,NGU401,{serial},02.018"
     rates: ClassVar[Mapping[float, str]] = RATES
 

@@ -30,6 +30,7 @@ class SimulatedSiglentSdm3055(ScpiSimulator):
     """A multimeter in the supply line."""
 
     driver = "siglent-sdm3055"
+    supply_v = 12.0
     idn = "Siglent Technologies,SDM3055,{serial},1.01.01.25"
 
     def __init__(

@@ -163,6 +163,7 @@ def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage("scpi", simulated, timing=Timing(3.0, 8.0, 0.8), levels=Levels(inference_hz=211.0))
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     queries = {"voltage_query": "MEAS:VOLT?", "current_query": "MEAS:CURR?"}
 

@@ -269,6 +269,7 @@ def test_energies_lie_within_their_uncertainty(made: object) -> None:
     )
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     outcome = run_trial(
         "keysight-34465a",

@@ -199,6 +199,7 @@ def test_energies_lie_within_their_uncertainty() -> None:
     )
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     outcome = run_trial(
         "keysight-n6705",

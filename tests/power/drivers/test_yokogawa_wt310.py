@@ -267,6 +267,7 @@ def test_energies_lie_within_their_uncertainty(mode: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     outcome = run_trial(
         "yokogawa-wt310",
