@@ -174,14 +174,13 @@ class Mdo4000(Oscilloscope):
         width = 2 if record.mode == "hires" else 1
         fields = parse_preamble(link.query("WFMOutpre?"), self._where)
         scaling = _checked(fields, record.points, width, self._where)
+        axis = _time_axis(fields, record, self._where)
         decoder = Decoder(record.points, scaling, self._where)
         for first in range(0, record.points, POINTS_A_READ):
             self._read_piece(decoder, first, min(record.points, first + POINTS_A_READ), width)
         decoder.check_complete()
         self._check_errors()
-        interval_s = _number(fields, "XINCR", self._where)
-        start_s = _number(fields, "XZERO", self._where) - interval_s * _number(fields, "PT_OFF", self._where)
-        return Waveform(start_s, interval_s, decoder.values, decoder.clipped)
+        return Waveform(*axis, decoder.values, decoder.clipped)
 
     def specified(self, channel: ChannelSetting) -> Specified:
         """Return the limits of a DC voltage, averaged."""
@@ -320,6 +319,22 @@ def _checked(fields: Mapping[str, str], points: int, width: int, where: str) -> 
     return Scaling(
         "<i2" if width == 2 else "i1", gain, _number(fields, "YZERO", where) - gain * off, -edge, edge
     )
+
+
+def _time_axis(fields: Mapping[str, str], record: Record, where: str) -> tuple[float, float]:
+    """Return time of the first point from the trigger, and interval. Raises ReplyInvalid if they are not as they were set."""
+    interval_s = _number(fields, "XINCR", where)
+    start_s = _number(fields, "XZERO", where) - interval_s * _number(fields, "PT_OFF", where)
+    if abs(interval_s / record.interval_s - 1.0) > 1e-3:
+        raise ReplyInvalid(
+            f"{where} took points {interval_s:.4g} s apart where {record.interval_s:.4g} s were set; measure again and leave its "
+            "time base alone."
+        )
+    if abs(start_s + record.pretrigger * record.duration_s) > 0.02 * record.duration_s:
+        raise ReplyInvalid(
+            f"{where} began its record {start_s:.4g} s from its trigger; measure again and leave its horizontal position alone."
+        )
+    return start_s, interval_s
 
 
 def _number(fields: Mapping[str, str], name: str, where: str) -> float:

@@ -14,7 +14,7 @@ from power.drivers.base import Start
 from power.drivers.probing import Probing
 from power.drivers.record import plan_record
 from power.drivers.scope import Mode, Oscilloscope, Record, Waveform
-from power.errors import MeterStateError, NoReading, OptionInvalid, PowerError, ReplyInvalid
+from power.errors import InstrumentError, MeterStateError, NoReading, OptionInvalid, PowerError, ReplyInvalid
 from power.meter import Capabilities, Scope
 from power.meters.instrument import InstrumentMeter
 from power.options import Options
@@ -30,6 +30,8 @@ LATE_S = 5.0
 """A record may end so much later than it should."""
 BROKEN_OFF_S = 60.0
 """A record that would go on for longer than this, and twice as long as it has lasted, was broken off: nobody waits for it."""
+EARLY = 0.05
+"""A record that is full when so much of it is still to come was triggered before it should."""
 POLL_S = 0.01
 ALL_COLUMNS_POINTS = 4_000_000
 """Longer traces hold power only: voltage and current would double what they take."""
@@ -158,6 +160,11 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
             raise NoReading(
                 f"The record of the meter '{self.name}' was broken off {left_s:.0f} s before its end, and the oscilloscope keeps "
                 "finished ones only; plan a recording no longer than it will be."
+            )
+        if left_s > EARLY * made.duration_s and self._instrument.is_done():
+            raise InstrumentError(
+                f"The record of the meter '{self.name}' ended {left_s:.3g} s too early, so something else than its command "
+                "triggered it; check the oscilloscope's trigger and measure again."
             )
         if left_s > 0.0:
             self._timebase.sleep(left_s)

@@ -12,7 +12,7 @@ import pytest
 from power.drivers.base import Start
 from power.drivers.probing import Probing
 from power.drivers.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
-from power.errors import MeterStateError, NoReading, OptionInvalid, ReplyInvalid
+from power.errors import InstrumentError, MeterStateError, NoReading, OptionInvalid, ReplyInvalid
 from power.meter import Identity
 from power.meters.scope import ALL_COLUMNS_POINTS, ScopeMeter, ScopeSetup
 from power.options import Options
@@ -205,6 +205,16 @@ def test_a_record_that_does_not_end_is_given_up() -> None:
     with pytest.raises(NoReading, match="should have ended 5 s ago"):
         meter.stop()
     assert scope.done[-1] == "stopped"
+
+
+def test_a_record_that_something_else_triggered_is_refused() -> None:
+    meter, scope, time = metered()
+    meter.plan(10.0)
+    meter.start()
+    scope.trigger_ns -= 6_000_000_000
+    time.sleep(5.0)
+    with pytest.raises(InstrumentError, match=r"ended 5\.1 s too early"):
+        meter.stop()
 
 
 def test_channels_of_different_acquisitions_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
