@@ -25,6 +25,9 @@ from power.uncertainty import Accuracy
 
 RATES = {100.0: "S100", 1e3: "S001k", 10e3: "S010k", 50e3: "S050k", 250e3: "S250k", 500e3: "S500k"}
 PIECE_S = 0.25
+ASKED_S = PIECE_S / 5.618034
+"""Time between questions. Pieces a golden ratio of questions apart wait for theirs for ever different times, short ones among
+them; would questions and pieces keep step, the waiting would pass for the instrument's clock."""
 CHANNELS = {"NGU201": 1, "NGU401": 1, "NGM201": 1, "NGM202": 2}
 AVAILABLE = 1 << 12
 """Of the operation register of the channel."""
@@ -43,7 +46,7 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
     models = tuple(CHANNELS)
     scope: Scope = "board"
     clock_ppm = 100.0
-    fetch_s = 0.05
+    fetch_s = ASKED_S
     rates: ClassVar[Mapping[float, str]] = RATES
 
     def __init__(

@@ -1,0 +1,82 @@
+"""Instruments that sample on their own clock: where their samples land on the host's, and clocks that are too wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from power.catalogue import driver, make_meter
+from power.errors import ClockError
+from power.sim.clock import VirtualTime
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.waveforms import Constant, During
+from tests.power.scpi_trouble import one_sentence
+
+STREAMS = {
+    "keysight-34465a": {"rate_hz": 500.0},
+    "keysight-n6705": {"period_s": 0.002048},
+    "rs-ngu": {"rate_hz": 1000.0},
+}
+
+
+@pytest.mark.parametrize("ppm", [-80.0, 80.0])
+@pytest.mark.parametrize("delay_s", [0.0, 0.005])
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_an_edge_lands_where_it_was(name: str, ppm: float, delay_s: float) -> None:
+    time, found = VirtualTime(), driver(name).simulated()
+    edge_s = time.now_ns() / 1e9 + 41.2345
+    power = During(edge_s, edge_s + 10.0, Constant(8.0), Constant(2.0))
+    faults = Faults(clock_ppm=ppm, delay_s=delay_s)
+    with (
+        found(Load(power, found.supply_v), timebase=time, faults=faults) as simulator,
+        make_meter("m", name, {**simulator.options, **STREAMS[name]}, timebase=time) as meter,
+    ):
+        meter.plan(60.0)
+        meter.start()
+        time.sleep(45.0)
+        trace = meter.stop()
+    assert trace.power_w is not None
+    assert trace.interval_s is not None
+    seen_s = float(trace.t_s[int(np.argmax(trace.power_w > 5.0))])
+    if (
+        trace.averaging_s is not None
+    ):  # the sample that the edge is in reaches half of the step, or it does not
+        seen_s -= 0.5 * trace.averaging_s
+    assert abs(seen_s - edge_s) <= trace.clock_bound_s + trace.interval_s
+    assert trace.clock_bound_s < 0.08
+    assert trace.lost == 0
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_a_clock_that_runs_much_too_fast_is_refused(name: str) -> None:
+    time, found = VirtualTime(), driver(name).simulated()
+    with (
+        found(
+            Load(Constant(3.0), found.supply_v), timebase=time, faults=Faults(clock_ppm=5000.0)
+        ) as simulator,
+        make_meter("m", name, {**simulator.options, **STREAMS[name]}, timebase=time) as meter,
+    ):
+        meter.plan(60.0)
+        meter.start()
+        time.sleep(45.0)
+        with pytest.raises(ClockError, match="before they can have been taken") as caught:
+            meter.stop()
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("name", ["keysight-n6705", "rs-ngu"])
+def test_a_clock_that_runs_much_too_slow_looks_like_lost_samples(name: str) -> None:
+    time, found = VirtualTime(), driver(name).simulated()
+    with (
+        found(
+            Load(Constant(3.0), found.supply_v), timebase=time, faults=Faults(clock_ppm=-50000.0)
+        ) as simulator,
+        make_meter("m", name, {**simulator.options, **STREAMS[name]}, timebase=time) as meter,
+    ):
+        meter.plan(60.0)
+        meter.start()
+        time.sleep(45.0)
+        with pytest.raises(Exception, match="behind with its samples") as caught:
+            meter.stop()
+    assert str(caught.value).endswith(".")
