@@ -27,6 +27,8 @@ WORST_RESIDUAL = 2.5
 _ALIKE = 0.05
 _ZERO = 0.05
 _WORST_U_GAIN = 0.2
+_SUSPECT = 0.8
+"""Points this near to the worst residual may be to blame as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,14 @@ def fit(points: Sequence[Point], linearity_w: float = 0.0) -> Fit:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether points may be signed for; else which to repeat, and why in one sentence."""
+    """Whether points may be signed for; else why not, in one sentence, and which points to repeat, the likeliest first.
+
+    With few points several may explain what is wrong equally well.
+    """
 
     is_good: bool
     text: str
-    repeat: int | None = None
+    suspects: tuple[int, ...] = ()
 
 
 def check_weight(point: Point) -> None:
@@ -142,17 +147,24 @@ def check_weight(point: Point) -> None:
 
 def judge(points: Sequence[Point], found: Fit) -> Judgement:
     """Judge a fit by its worst point."""
+    off = [abs(value) for value in found.normalised]
     i = found.worst
-    times = abs(found.normalised[i])
+    times = off[i]
     if times <= WORST_RESIDUAL:
         return Judgement(
             True, f"All points lie on one line; the worst is {times:.1f} times its uncertainty off."
         )
+    suspects = sorted(range(len(off)), key=lambda k: off[k], reverse=True)
+    suspects = [k for k in suspects if off[k] > max(WORST_RESIDUAL, _SUSPECT * times)]
+    others = dict.fromkeys(
+        f"{points[k].load_w:g} W" for k in suspects if points[k].load_w != points[i].load_w
+    )
+    also = f" (or it is the one at {' or '.join(others)})" if others else ""
     return Judgement(
         False,
-        f"The point at {points[i].load_w:g} W lies {times:.1f} times its uncertainty off the line; repeat it, and if it stays "
-        "there, check the load's connections or state the meter's linearity.",
-        i,
+        f"The point at {points[i].load_w:g} W lies {times:.1f} times its uncertainty off the line{also}; repeat it, and if it "
+        "stays there, check the load's connections or state the meter's linearity.",
+        tuple(suspects),
     )
 
 

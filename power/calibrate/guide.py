@@ -90,6 +90,7 @@ class Guide:
             )
         self._is_prepared = bool(self._points)
         self._again: int | None = None
+        self._repeated: set[int] = set()
         self._is_accepted = False
         self._fit: Fit | None = None
 
@@ -148,11 +149,17 @@ class Guide:
             self._again = None
 
     def repeat(self, index: int | None = None) -> None:
-        """Read a point again, in place of the first reading; the worst one by default. Raises CalibrationError."""
-        chosen = self.fit.worst if index is None else index
+        """Read a point again, in place of the first reading; by default the likeliest that was not repeated yet.
+
+        Raises CalibrationError if there is no such point.
+        """
+        suspects = self.judgement.suspects or (self.fit.worst,)
+        fresh = [suspect for suspect in suspects if suspect not in self._repeated]
+        chosen = (fresh or suspects)[0] if index is None else index
         if not 0 <= chosen < len(self._points):
             raise CalibrationError(f"There is no point {chosen}; there are {len(self._points)}.")
         self._again = chosen
+        self._repeated.add(chosen)
         self._is_accepted = False
 
     def accept(self) -> None:

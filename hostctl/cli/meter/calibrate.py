@@ -55,7 +55,10 @@ _OPTION = {
 @click.option("--reference-serial", help="Its serial number.")
 @click.option("--reference-certificate", help="Number of its certificate.")
 @click.option(
-    "--reference-gain", type=WATTS, help="Its relative uncertainty at all loads (k = 2), such as 0.0005."
+    "--reference-gain",
+    type=WATTS,
+    metavar="FRACTION",
+    help="Its relative uncertainty at all loads (k = 2), such as 0.0005.",
 )
 @click.option(
     "--reference-offset", "reference_offset_w", type=WATTS, help="Its uncertainty near zero (k = 2), W."
@@ -143,6 +146,16 @@ def _fresh(name: str, given: Mapping[str, Any]) -> Partial:
                 "operator": '--operator "…"',
             }[key]
             raise UsageError(f"A certificate needs it: add {option}.")
+    for key in (
+        "reference_name",
+        "reference_serial",
+        "reference_certificate",
+        "reference_gain",
+        "reference_offset_w",
+    ):
+        if given[key] is not None and not given["is_typed"]:
+            option = _OPTION.get(key, f"--{key.replace('_', '-')}")
+            raise UsageError(f"{option} goes with --typed; a second meter tells by itself what it is.")
     if given["reference"] == name:
         raise UsageError(f"'{name}' cannot be its own reference; name another meter.")
     try:

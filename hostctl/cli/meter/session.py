@@ -158,14 +158,33 @@ class Calibration:
                 raise HostctlError(step.text)
             self._repeats += 1
             self._guide.repeat()
-        elif self._ask("Repeat that point?", default=True):
-            self._guide.repeat()
+        elif (chosen := self._choice()) is not None:
+            self._guide.repeat(chosen)
         elif self._ask(
             "Take it as it is, and count the scatter as the meter's non-linearity?", default=False
         ):
             self._guide.accept()
         else:
             raise click.Abort
+
+    def _choice(self) -> int | None:
+        """Return the point that the person wants to read again, None for none."""
+        points = self._guide.points
+        suspects = self._guide.judgement.suspects
+        loads = [f"{point.load_w:g}" for point in points]
+        answer = click.prompt(
+            "Repeat the point at which load?",
+            type=click.Choice([*dict.fromkeys(loads), "none"]),
+            default=loads[suspects[0]],
+            err=self._order.as_json,
+        )
+        if answer == "none":
+            return None
+        # Of several rounds, the reading of that load which fits least.
+        likeliest = sorted(
+            range(len(points)), key=lambda i: suspects.index(i) if i in suspects else len(points)
+        )
+        return next(i for i in likeliest if loads[i] == answer)
 
     def _certificate(self) -> calibrate.Certificate:
         partial = self._partial

@@ -113,14 +113,24 @@ def test_the_worst_point_is_named() -> None:
     points = points_of(seed=4)
     good = judge(points, fit(points))
     assert good.is_good
-    assert good.repeat is None
+    assert good.suspects == ()
     wrong = points[2]
     points[2] = Point(wrong.load_w, wrong.raw_w, wrong.u_raw_w, wrong.reference_w + 0.03, wrong.u_reference_w)
     verdict = judge(points, fit(points))
     assert not verdict.is_good
-    assert verdict.repeat == 2
+    assert verdict.suspects[0] == 2
     assert "2.5 W" in verdict.text
     assert "repeat it" in verdict.text
+
+
+def test_several_points_may_be_to_blame() -> None:
+    points = points_of(seed=4)
+    # All but ignored: three points are left, and with those nobody can tell which one is wrong.
+    points[1] = Point(1.0, points[1].raw_w, 0.5, points[1].reference_w, 0.5)
+    points[2] = Point(2.5, points[2].raw_w, 0.001, points[2].reference_w + 0.03, 0.001)
+    verdict = judge(points, fit(points))
+    assert set(verdict.suspects) == {0, 2, 3}
+    assert "(or it is the one at" in verdict.text
 
 
 def test_normalised_residuals_scatter_by_one() -> None:
