@@ -17,7 +17,7 @@ import numpy as np
 
 from power.drivers.base import Block, Start, StreamedInstrument
 from power.drivers.multimeter import Ranges, Wiring, of_range
-from power.drivers.scpi_instrument import ScpiInstrument, binary_values, limited
+from power.drivers.scpi_instrument import ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid
 from power.meter import Identity, Scope
 from power.options import Options
@@ -46,6 +46,7 @@ APERTURE_PART = 0.8
 STANDARD_MEMORY, LARGE_MEMORY = 50_000, 2_000_000
 EMPTIED_HZ = 10e3
 """Up to this rate the memory is emptied while it records; above it, a recording has to fit into the memory."""
+EMPTIED_EACH_S = 0.25
 OVER_RANGE = 1.2
 """Readings go up to so many times the range."""
 MEMORY_OVERFLOW = 1 << 14
@@ -59,7 +60,6 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
     models = ("34465A", "34470A")
     scope: Scope = "board"
     clock_ppm = 100.0
-    fetch_s = 0.25
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
         self.averaging_s = aperture_s or _aperture_s(self._interval_s)
         self._most_readings = memory_readings
         self._count = 0
+        self.fetch_s = out_of_step(self._interval_s, EMPTIED_EACH_S)
 
     @classmethod
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
@@ -228,6 +229,7 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
         self._check_errors()
         self.averaging_s = self._number(f"{quantity}:APER?")
         self._interval_s = self._number("SAMP:TIM?")
+        self.fetch_s = out_of_step(self._interval_s, EMPTIED_EACH_S)
 
 
 def _aperture_s(interval_s: float) -> float:

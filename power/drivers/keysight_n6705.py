@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from power.drivers.base import Block, Start, StreamedInstrument
-from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited
+from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options
@@ -33,6 +33,7 @@ SHORTEST_S = 102.4e-6
 LONGEST_S = 60.0
 QUANTITIES = 2
 BUFFER_S = 20.0
+FETCHED_EACH_S = 0.5
 AT_ONCE = 4096
 """Records that are asked for at a time."""
 OVER_RANGE = 1.02
@@ -48,7 +49,6 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
     models = ("N6705",)
     scope: Scope = "board"
     clock_ppm = 100.0
-    fetch_s = 0.5
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
         self._at = f"(@{channel})"
         self._range_a, self._range_v = current_range_a, voltage_range_v
         self._period_s = self.averaging_s = period_s
+        self.fetch_s = out_of_step(period_s, FETCHED_EACH_S)
         self._counted: Counted | None = None
         self._fetched_ns = 0
 
@@ -200,3 +201,4 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
                 f"'{self._resource}' logs each {period_s:g} s instead of {self._period_s:g} s; set period_s to what it can."
             )
         self._period_s = self.averaging_s = period_s
+        self.fetch_s = out_of_step(period_s, FETCHED_EACH_S)

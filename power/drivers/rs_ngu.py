@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from power.drivers.base import Block, Start, StreamedInstrument
-from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited
+from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid
 from power.meter import Identity, Scope
 from power.options import Options
@@ -25,9 +25,8 @@ from power.uncertainty import Accuracy
 
 RATES = {100.0: "S100", 1e3: "S001k", 10e3: "S010k", 50e3: "S050k", 250e3: "S250k", 500e3: "S500k"}
 PIECE_S = 0.25
-ASKED_S = PIECE_S / 5.618034
-"""Time between questions. Pieces a golden ratio of questions apart wait for theirs for ever different times, short ones among
-them; would questions and pieces keep step, the waiting would pass for the instrument's clock."""
+ASKED_S = out_of_step(PIECE_S, 0.05)
+"""Time between questions."""
 CHANNELS = {"NGU201": 1, "NGU401": 1, "NGM201": 1, "NGM202": 2}
 AVAILABLE = 1 << 12
 """Of the operation register of the channel."""

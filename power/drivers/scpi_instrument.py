@@ -22,6 +22,7 @@ from power.transports.scpi import ScpiLink, VisaLink
 INFINITY = 9.9e37
 NO_NUMBER = 9.905e37
 """From here on it is 9.91E37, which singles round down."""
+GOLDEN = 0.618034
 STALL_S = 1.0
 """Samples that are not numbered are missed when the count falls so far behind the clock."""
 
@@ -147,6 +148,17 @@ def limited(values: Floats, limit: float, resource: str) -> tuple[Floats, Flags]
         )
     over = np.abs(values) >= limit
     return np.where(over, np.copysign(limit, values), values), over
+
+
+def out_of_step(period_s: float, about_s: float) -> float:
+    """Return a time between questions, of about `about_s`, that never falls into step with what comes each `period_s`.
+
+    Questions a golden ratio of periods apart find samples of ever different age, young ones among them, in every part of a
+    recording. Would they keep step, the slow change of that age would pass for the instrument's clock (power/align/arrivals.py).
+    """
+    if period_s > about_s:
+        return period_s / (round(period_s / about_s) + GOLDEN)
+    return period_s * (round(about_s / period_s) + GOLDEN)
 
 
 class Counted:

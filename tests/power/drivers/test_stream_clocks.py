@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from power.catalogue import driver, make_meter
+from power.drivers.scpi_instrument import out_of_step
 from power.errors import ClockError
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
@@ -80,3 +81,11 @@ def test_a_clock_that_runs_much_too_slow_looks_like_lost_samples(name: str) -> N
         with pytest.raises(Exception, match="behind with its samples") as caught:
             meter.stop()
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("period_s", [2e-5, 1e-3, 0.25, 0.3, 60.0])
+def test_questions_keep_out_of_step(period_s: float) -> None:
+    asked_s = out_of_step(period_s, 0.25)
+    assert 0.1 < asked_s < 0.6
+    ages = np.sort(np.mod(asked_s / period_s * np.arange(50), 1.0))
+    assert np.diff(ages).max() < 0.05  # they fill the period evenly
