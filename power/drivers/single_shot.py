@@ -35,7 +35,7 @@ EARLY = 0.95
 """A record that is full after less of its time began before its trigger, or was cut."""
 MISPLACED = 0.02
 """Part of the record by which its beginning may be off from where it was asked for."""
-_VALUE = re.compile(r"(?:\S*[A-Z?]\S* )?([-+]?(?:\d+\.?\d*|\.\d+)(?:E[-+]?\d+)?) ?([A-Z/]*)")
+_VALUE = re.compile(r"(?:\S*[A-Z?]\S* )?([-+]?(?:\d+\.?\d*|\.\d+)(?:E[-+]?\d+)?) ?((?:[A-DF-Z][A-Z/]*)?)")
 _MULTIPLES = {"K": 1e3, "M": 1e6, "G": 1e9}
 _PARTS = {"M": 1e-3, "U": 1e-6, "N": 1e-9}
 _SMALL = frozenset({"MS", "US", "NS", "MV", "UV", "MA", "UA"})

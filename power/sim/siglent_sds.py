@@ -263,7 +263,8 @@ class SimulatedSiglentSds(SimulatedScope):
     @command("WAVeform:MAXPoint?")
     def most_points_now(self, argument: str) -> str:
         """Tell how many points fit into a block."""
-        return _nr3(self.most_points)
+        told = _nr3(self.most_points)
+        return told if float(told) == self.most_points else str(self.most_points)
 
     @command("WAVeform:PREamble?")
     def preamble(self, argument: str) -> bytes:

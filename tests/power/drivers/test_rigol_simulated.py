@@ -23,7 +23,6 @@ from power.timebase import Timebase
 from tests.power.scpi_trouble import (
     TROUBLE,
     check_refusal,
-    check_switched_off,
     check_trouble,
     impatient,
     one_sentence,
@@ -103,9 +102,21 @@ def test_a_count_that_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     check_trouble(SimulatedRigolDs1000z, {}, Faults(wrong_length=True), after_s=120.0)
 
 
+@pytest.mark.parametrize("kind", [SimulatedRigolDs1000z, SimulatedRigolMso5000])
 @pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    assert isinstance(check_switched_off(SimulatedRigolDs1000z, {}), LinkLost)
+def test_switched_off_in_mid_run(kind: type[SimulatedRigol]) -> None:
+    time = VirtualTime()
+    with kind(Load(Constant(3.0)), timebase=time) as simulator:
+        meter = make_meter("m", kind.driver, simulator.options, timebase=time).open()
+        meter.plan(10.0)
+        meter.start()
+        time.sleep(5.0)
+        simulator.stop()
+        time.sleep(10.0)
+        with pytest.raises(LinkLost, match=r"broke|did not answer") as caught:
+            meter.stop()
+        meter.close()
+    one_sentence(caught.value)
 
 
 def test_an_instrument_that_reports_errors_is_not_used() -> None:
