@@ -64,8 +64,8 @@ SCOPE = "voltage current supply_v supply_tolerance marker rate_hz acquisition"
 """Keys of every oscilloscope besides its own: power/meters/scope.py takes them."""
 BROKER = "broker topic username password_env tls ca_file cert_file key_file"
 """Keys of what is reached over a broker."""
-RAILS = frozenset({"rails", "accuracy", "interval_s"})
-"""Keys of every meter that is made of rails."""
+RAILS = "rails interval_s root"
+"""Keys of every meter that is made of this machine's rails (power/drivers/onboard.py)."""
 WIRING = "function range supply_v supply_tolerance supply_at shunt_ohm shunt_tolerance"
 """Keys of multimeters: what they are connected to (power/drivers/multimeter.py)."""
 
@@ -94,12 +94,17 @@ DRIVERS: dict[str, Driver] = {
         "no meter at all: watts estimated from processor time",
         "board",
     ),
-    "hwmon": Driver(
-        "power.meters.hwmon", "HwmonMeter", RAILS, "this machine's INA and other hwmon sensors", "host"
+    "hwmon": _instrument(
+        "hwmon", "Hwmon", "host", "this machine's INA and other hwmon sensors", f"{RAILS} rail_map"
     ),
-    "rapl": Driver(
-        "power.meters.rapl", "RaplMeter", RAILS, "this machine's processor energy counters", "host"
+    "jetson-ina3221": _instrument(
+        "jetson_ina3221",
+        "JetsonIna3221",
+        "host",
+        "this Jetson's INA3221 rails",
+        f"{RAILS} shunt_tolerance shunt_ohm",
     ),
+    "rapl": _instrument("rapl", "Rapl", "host", "this machine's processor energy counters", RAILS),
     "keysight-34465a": _instrument(
         "keysight_34465a",
         "Keysight34465a",

@@ -7,13 +7,12 @@ inN_input is mV, currN_input mA, powerN_input and powerN_average µW, energyN_in
 import re
 from pathlib import Path
 
+from power.rails.jetson import MODULE_INPUTS
 from power.rails.model import Channel, Rail, read_number, read_text
 
 CARDS = {"amdgpu", "nouveau", "i915", "xe"}
 ACPI_METER = "power_meter"
 INA3221_CHANNELS = (1, 2, 3)  # in4..in6 are shunt voltages and in7 is their sum
-MODULE_INPUTS = {"VDD_IN", "POM_5V_IN"}
-"""Rails of NVIDIA Jetson modules that feed all the others of the module."""
 
 
 def find(root: Path) -> list[Rail]:
@@ -66,7 +65,9 @@ def _channels(chip: Path) -> list[tuple[int, str]]:
 def _companions(chip: Path, name: str, number: int) -> tuple[Channel | None, Channel | None]:
     """Return voltage and current of a power channel, where the driver's documentation ties them together."""
     if name.startswith("ina2") and number == 1:
-        return _existing(chip, "in1_input"), _existing(chip, "curr1_input")
+        # The kernel's own ina2xx has the shunt's voltage in in0; the iio-hwmon bridge counts from 1, shunt first.
+        bridged_bus = _existing(chip, "in2_input")
+        return bridged_bus or _existing(chip, "in1_input"), _existing(chip, "curr1_input")
     label = read_text(str(chip / f"power{number}_label")) or ""
     match = re.fullmatch(r"p((?:in|out)\d*)", label)  # PMBus: pin/vin/iin, pout1/vout1/iout1
     if not match:
@@ -113,6 +114,7 @@ def _rail(
         current=current,
         energy=energy,
         is_total=label in MODULE_INPUTS,
+        chip=name,
     )
 
 

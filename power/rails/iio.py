@@ -8,7 +8,7 @@ Modeling": rail_name_N, in_powerN_input mW, in_voltageN_input mV, in_currentN_in
 import re
 from pathlib import Path
 
-from power.rails.hwmon import MODULE_INPUTS
+from power.rails.jetson import MODULE_INPUTS
 from power.rails.model import Channel, Rail, read_number, read_text
 
 INA2XX_CHANNELS = {"voltage": 1, "power": 2, "current": 3}  # fixed by the kernel's ina2xx-adc driver
@@ -48,15 +48,17 @@ def _jetson(device: Path) -> list[Rail]:
                 voltage=_channel(device, f"voltage{number}"),
                 current=_channel(device, f"current{number}"),
                 is_total=label in MODULE_INPUTS,
+                chip="ina3221x",
             )
         )
     return rails
 
 
 def _generic(device: Path) -> list[Rail]:
-    name = read_text(str(device / "name")) or device.name
+    chip = read_text(str(device / "name")) or device.name
+    name = read_text(str(device / "label")) or chip
     rate_hz = read_number(str(device / "in_sampling_frequency"))
-    if re.fullmatch(r"ina2\d\d", name):
+    if re.match(r"ina2\d\d", chip) or re.match(r"ina2\d\d", name):
         numbers = [INA2XX_CHANNELS]
     else:
         numbers = [dict.fromkeys(INA2XX_CHANNELS, n) for n in _numbers(device)]
@@ -80,6 +82,7 @@ def _generic(device: Path) -> list[Rail]:
                 power=power,
                 voltage=voltage,
                 current=current,
+                chip=name,
             )
         )
     return rails

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from power.errors import RailUnreadable
@@ -34,8 +35,9 @@ class Rail:
     rate_hz         highest useful sampling rate, None if the driver does not tell
     resolution_w    smallest step of a power reading, None if the driver does not tell
     wrap_j          energy after which a counter starts again at zero, None for other rails or if unknown
-    is_total        whether the rail already contains the others of its group
+    is_total        whether it is the whole, or one of those whose sum is
     unreadable_reason  "" if it can be read, else one sentence with the command that mends it
+    chip            what the kernel calls the sensor, "" if it has no name
     """
 
     name: str
@@ -52,6 +54,7 @@ class Rail:
     wrap_j: float | None = None
     is_total: bool = False
     unreadable_reason: str = ""
+    chip: str = ""
 
     @property
     def has_voltage(self) -> bool:
@@ -64,17 +67,17 @@ class Rail:
         return self.current is not None
 
 
-def read(rail: Rail) -> Sample:
-    """Read a rail once; `energy_j` is the bare counter, which wraps (see RailReader).
+def read(rail: Rail, now_ns: Callable[[], int] = time.monotonic_ns) -> Sample:
+    """Read a rail once; `energy_j` is the bare counter, which wraps (see RailReader). `now_ns` is the clock.
 
     Raises RailUnreadable if any of its files cannot be read or holds no number.
     """
-    begin_ns = time.monotonic_ns()
+    begin_ns = now_ns()
     power_w = _read(rail, rail.power)
     voltage_v = _read(rail, rail.voltage)
     current_a = _read(rail, rail.current)
     energy_j = _read(rail, rail.energy)
-    end_ns = time.monotonic_ns()
+    end_ns = now_ns()
     if power_w is None and voltage_v is not None and current_a is not None:
         power_w = voltage_v * current_a
     return Sample((begin_ns + end_ns) // 2, power_w, voltage_v, current_a, energy_j)
@@ -86,8 +89,9 @@ class RailReader:
     A counter must be read at least once a wrap: the usual 262 kJ of RAPL last 44 minutes at 100 W.
     """
 
-    def __init__(self, rail: Rail) -> None:
+    def __init__(self, rail: Rail, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self.rail = rail
+        self._now_ns = now_ns
         self._last: Sample | None = None
         self._energy_j = 0.0
 
@@ -96,7 +100,7 @@ class RailReader:
 
         Raises RailUnreadable if the rail cannot be read or its counter was reset.
         """
-        sample = read(self.rail)
+        sample = read(self.rail, self._now_ns)
         if sample.energy_j is None:
             return sample
         if self._last is not None:

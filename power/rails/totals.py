@@ -1,14 +1,9 @@
 """Which rails add up to the whole, without counting anything twice."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-JETSON_SUMS = (
-    # AGX Orin: the 5 V input already feeds VDDQ. AGX Xavier has no input rail, its total is the sum.
-    ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
-    ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
-)
-"""Source: NVIDIA Jetson Linux developer guide, "Platform Power and Performance", INA3221 channels."""
+from power.rails.jetson import jetson_of
 
 
 class RailLike(Protocol):
@@ -25,21 +20,30 @@ class RailLike(Protocol):
 def total_rails(rails: Sequence[RailLike]) -> tuple[str, ...]:
     """Return the names of the rails whose sum is the power of the whole, or () if that is not known.
 
-    In this order: the rail that feeds all others; the documented sum of a Jetson board; RAPL packages with
-    their memory (core and uncore are inside the package); the only rail there is.
+    In this order: the documented total of a Jetson; the rails that are marked as totals (the platform of every socket, the
+    total of a board's rail map, the one rail that feeds all others); RAPL packages with their memory (core and uncore are inside
+    the package); the only rail there is.
     """
-    totals = [rail.name for rail in rails if rail.is_total]
+    names = [rail.name for rail in rails]
+    jetson = jetson_of(names)
+    if jetson is not None:
+        return jetson.total_of(names)
+    totals = tuple(rail.name for rail in rails if rail.is_total)
     if totals:
-        platforms = tuple(name for name in totals if name.startswith("psys"))  # one a socket
-        return platforms or (totals[0],)
-    names = {rail.name for rail in rails}
-    for labels in JETSON_SUMS:
-        if names.issuperset(labels):
-            return labels
+        # Where a machine counts its platform and has other totals too, those are inside.
+        return tuple(name for name in totals if name.startswith("psys")) or totals
     rapl = tuple(rail.name for rail in rails if rail.driver == "rapl" and _additive(rail.name))
     if rapl:
         return rapl
     return (rails[0].name,) if len(rails) == 1 else ()
+
+
+def total_scope(names: Collection[str], among: Collection[str]) -> str | None:
+    """Return what the rails `names` cover if they are the total of the Jetson that has the rails `among`; None otherwise."""
+    jetson = jetson_of(among)
+    if jetson is None or not names or set(names) != set(jetson.total_of(among)):
+        return None
+    return jetson.scope_of(names)
 
 
 def _additive(name: str) -> bool:
