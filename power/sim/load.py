@@ -28,7 +28,8 @@ class Load:
 class ProcessLoad(Waveform):
     """The power of a machine whose processor time is read while it runs: idle_w + (max_w − idle_w) × utilisation.
 
-    It is known up to now only, at a resolution of `interval_s`; later times are taken to be idle.
+    It is known up to now only, at a resolution of `interval_s`; later times are taken to be idle. Linux counts processor time in
+    steps of 10 ms: finer intervals would make peaks of them.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class ProcessLoad(Waveform):
         *,
         idle_w: float,
         max_w: float,
-        interval_s: float = 0.005,
+        interval_s: float = 0.05,
         timebase: Timebase = HOST_TIME,
     ) -> None:
         self._read_cpu_s, self._idle_w, self._max_w, self._timebase = read_cpu_s, idle_w, max_w, timebase

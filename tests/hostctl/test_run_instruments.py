@@ -20,6 +20,11 @@ from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
 
 IDLE_W, MAX_W = 2.0, 10.0
 INSTRUMENTS: dict[str, dict[str, Any]] = {
+    "tektronix-mdo4000": {
+        "rate_hz": 10_000.0,
+        "voltage": {"channel": 1, "range_v": 2.0, "offset_v": 5.0},
+        "current": {"channel": 2, "shunt_ohm": 0.01, "range_v": 0.1},
+    },
     "yokogawa-wt310": {"voltage_range_v": 15.0, "current_range_a": 2.0, "update_s": 0.1},
 }
 """Driver → settings beside those that lead to its simulator."""
