@@ -96,10 +96,11 @@ def test_trouble_in_mid_run(kind: type[SimulatedRigol], trouble: str) -> None:
     check_trouble(kind, {}, TROUBLE[trouble], after_s=120.0)
 
 
+@pytest.mark.parametrize("faults", [Faults(wrong_length=True), Faults(truncate_at=5000)], ids=str)
 @pytest.mark.usefixtures("impatient")
-def test_a_count_that_is_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_is_spoiled_is_noticed(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("power.drivers.single_shot.READ_S", 0.2)
-    check_trouble(SimulatedRigolDs1000z, {}, Faults(wrong_length=True), after_s=120.0)
+    check_trouble(SimulatedRigolDs1000z, {}, faults, after_s=120.0)
 
 
 @pytest.mark.parametrize("kind", [SimulatedRigolDs1000z, SimulatedRigolMso5000])

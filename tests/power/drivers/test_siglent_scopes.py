@@ -122,10 +122,13 @@ def test_trouble_in_mid_run(kind: Kind, trouble: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("faults", [Faults(wrong_length=True), Faults(truncate_at=5000)], ids=str)
 @pytest.mark.usefixtures("impatient")
-def test_a_count_that_is_wrong_is_noticed(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_is_spoiled_is_noticed(
+    kind: Kind, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("power.drivers.single_shot.READ_S", 0.2)
-    check_trouble(kind, {}, Faults(wrong_length=True), after_s=LATE_S)
+    check_trouble(kind, {}, faults, after_s=LATE_S)
 
 
 @pytest.mark.parametrize("kind", BOTH)
