@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -405,3 +406,24 @@ def test_slow_answers_are_readings_still() -> None:
     with recording(source, time, FIXED, 3.0) as meter:
         trace = meter.stop()
     assert trace.power_w == pytest.approx(3.0)
+
+
+def test_a_slow_update_is_waited_for() -> None:
+    waits: list[float] = []
+
+    class Slow(Dialogue):
+        @contextmanager
+        def patience(self, timeout_s: float) -> Iterator[None]:
+            """Note how long it would wait."""
+            waits.append(timeout_s)
+            yield
+
+    steps: list[Step] = [":RATE 10S" if step == ":RATE 250MS" else step for step in SET_UP]
+    value = (":NUMeric:NORMal:VALue?", "5.0E+00,1.0E+00,5.0E+00,NAN")
+    line = Slow([*steps, *RANGES, *READING, value])
+    meter = Wt310("SCRIPT", HOST_TIME, voltage_range_v=15.0, current_range_a=2.0, update_s=10.0, link=line)
+    meter.connect()
+    meter.begin()
+    assert meter.read().power_w == 5.0
+    assert waits == [15.0]
+    line.check_used_up()
