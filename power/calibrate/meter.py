@@ -18,8 +18,8 @@ from power.trace import Trace
 class CalibratedMeter(Meter):
     """Another meter with its certificate applied: to traces as they are stopped, and to what it says of its accuracy.
 
-    Opening raises CertificateRefused if the certificate has expired, is another instrument's or another range's; so does
-    stopping, if the range has changed meanwhile. While ranges are being chosen (`begin_ranging`) readings stay as they are.
+    Opening raises CertificateRefused if the certificate has expired or is another instrument's; starting, if it is for another
+    range than the instrument is on; stopping, if the range has changed meanwhile. While ranges are being chosen (`begin_ranging`) readings stay as they are.
     """
 
     def __init__(self, meter: Meter, certificate: Certificate, day: datetime.date | None = None) -> None:
@@ -55,8 +55,8 @@ class CalibratedMeter(Meter):
 
     @property
     def flag(self) -> Flag | None:
-        """What a reader of the last trace has to know: that it went beyond the calibrated loads. None if it did not."""
-        return self._flag
+        """That the last trace went beyond the calibrated loads; else what the meter itself has to tell."""
+        return self._flag or self._meter.flag
 
     def begin_ranging(self) -> bool:
         """Let the instrument choose its ranges; they need not be the calibrated ones until they are fixed."""
@@ -74,9 +74,6 @@ class CalibratedMeter(Meter):
         self._meter.open()
         try:
             self.certificate.check_meter(self._meter)
-            # Some instruments know their range only once they have read.
-            if self._meter.range_text is not None:
-                self._check_range()
         except CertificateRefused:
             self._meter.close()
             raise
@@ -86,6 +83,9 @@ class CalibratedMeter(Meter):
 
     def _start(self) -> None:
         self._flag = None
+        # Some instruments know their range only once they have read.
+        if not self._is_ranging and self._meter.range_text is not None:
+            self._check_range()
         self._meter.start()
 
     def _mark(self) -> None:

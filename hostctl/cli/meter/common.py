@@ -83,16 +83,6 @@ def config_of(name: str, inventory: Inventory) -> MeterConfig:
     return config
 
 
-def make(config: MeterConfig, *, calibrated: bool = True) -> Meter:
-    """Make the meter, not yet open, with its certificate unless told otherwise."""
-    from hostctl.session.meters import scope_of
-    from power import calibrate
-    from power.catalogue import make_meter
-
-    meter = make_meter(config.name, config.driver, config.options, scope=scope_of(config))
-    return calibrate.calibrated(meter, config.calibration) if calibrated else meter
-
-
 @contextlib.contextmanager
 def held(*names: str) -> Iterator[None]:
     """Keep runs off these meters for the length of the block. Raises NothingFree if one is in use.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.meter.common import WATTS, config_of, held, make, name_of, u_total_w, with_u
+from hostctl.cli.meter.common import WATTS, config_of, held, name_of, u_total_w, with_u
 from hostctl.cli.options import DURATION, json_option, pass_settings
 from hostctl.cli.output import DASH, number, print_facts, print_json
 from hostctl.main import Settings
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 def read_command(settings: Settings, name: str, duration_s: float, as_json: bool) -> None:
     """Read a meter for some seconds: mean power with its uncertainty, extremes, rate, and what was amiss."""
     from hostctl.inventory import load_inventory
+    from hostctl.session.meters import own_meter
     from power import calibrate
 
-    meter = make(config_of(name, load_inventory(settings.config)))
+    meter = own_meter(config_of(name, load_inventory(settings.config)))
     with held(name), meter:
         (reading,) = calibrate.measure(meter, duration_s=duration_s)
         told = _told(meter, reading)
-        flag = meter.flag if isinstance(meter, calibrate.CalibratedMeter) else None
+        flag = meter.flag
         told["flags"] = [] if flag is None else [{"code": flag.code, "message": flag.message}]
     if as_json:
         print_json(told)
@@ -63,10 +64,11 @@ def check_command(
 ) -> int:
     """Compare a meter with a load of known power: pass (exit code 0) if E_n ≤ 1, else fail (1)."""
     from hostctl.inventory import load_inventory
+    from hostctl.session.meters import own_meter
     from power import calibrate
     from power.uncertainty import COVERAGE
 
-    meter = make(config_of(name, load_inventory(settings.config)))
+    meter = own_meter(config_of(name, load_inventory(settings.config)))
     with held(name), meter:
         found = calibrate.check(meter, load_w, u_w / COVERAGE, duration_s, settle_s=settle_s)
         told = _told(meter, found.reading)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.meter.common import REFERENCE_VALUE, config_of, held, make, name_of
+from hostctl.cli.meter.common import REFERENCE_VALUE, config_of, held, name_of
 from hostctl.cli.output import number, print_json
 from hostctl.errors import HostctlError
+from hostctl.session.meters import own_meter
 from power import calibrate
 from power.uncertainty import COVERAGE
 
@@ -53,9 +54,9 @@ class Calibration:
 
     def __init__(self, order: Order, inventory: Inventory) -> None:
         self._order = order
-        self._meter = make(config_of(order.name, inventory), calibrated=False)
+        self._meter = own_meter(config_of(order.name, inventory), is_calibrated=False)
         other = order.partial.reference_meter
-        self._other: Meter | None = None if other is None else make(config_of(other, inventory))
+        self._other: Meter | None = None if other is None else own_meter(config_of(other, inventory))
         self._guide = calibrate.Guide(order.partial.plan, order.partial.points)
         self._partial = order.partial
         self._repeats = 0

@@ -137,8 +137,21 @@ def refused(meter: FakeMeter, **how: object) -> str:
 def test_refused_at_opening() -> None:
     room = Laboratory()
     assert "serial number SN1" in refused(room.meter(serial="SN2"))
-    assert "range 15 V / 1 A" in refused(room.meter(range_text="30 V / 1 A"))
     assert "driver other" in refused(room.meter(), driver="other")
+
+
+def test_refused_at_starting_on_another_range() -> None:
+    room = Laboratory()
+    with CalibratedMeter(room.meter(range_text="30 V / 1 A"), certificate_of(), DAY) as found:
+        with pytest.raises(CertificateRefused, match="range 15 V / 1 A"):
+            found.start()
+        # The range that is found by ranging may be the right one.
+        assert found.begin_ranging()
+        found.start()
+        room.time.sleep(1.0)
+        found.stop()
+        found.fix_ranges()
+        found.start()
 
 
 def test_refused_before_the_instrument_is_touched() -> None:
