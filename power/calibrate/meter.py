@@ -19,7 +19,8 @@ class CalibratedMeter(Meter):
     """Another meter with its certificate applied: to traces as they are stopped, and to what it says of its accuracy.
 
     Opening raises CertificateRefused if the certificate has expired or is another instrument's; starting, if it is for another
-    range than the instrument is on; stopping, if the range has changed meanwhile. While ranges are being chosen (`begin_ranging`) readings stay as they are.
+    range than the instrument is on; stopping, if the range has changed meanwhile. While ranges are being chosen
+    (`begin_ranging`) readings stay as they are.
     """
 
     def __init__(self, meter: Meter, certificate: Certificate, day: datetime.date | None = None) -> None:
