@@ -3,7 +3,7 @@
 There is no manual to follow: farm.toml says where (url, path) the value is, and what it is (reading, unit, update_s).
 Source: docs/meters/network.md of this project; RFC 9110 (HTTP); RFC 6750, 2.1 (bearer tokens).
 
-A value is up to one renewal old, so powers are taken to be half a renewal older than the answer, ± as much.
+A value is up to one renewal old, so it is taken to be half a renewal older than the answer, ± as much.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class Rest(PolledInstrument):
         self._rising = Rising()
         self.averaging_s, self.update_s = values.averaging_s, values.update_s
         self.step_j = values.step if values.reading == "counter" else None
-        # The counter's age is a part of its own; that of a power makes its time uncertain.
-        self._late_s = 0.0 if values.reading == "counter" else 0.5 * (values.update_s or 0.0)
-        self.time_bound_s = self._late_s
+        # A value is up to one renewal old: half of one on average. What a counter's age varies by is a part of its own.
+        self._late_s = 0.5 * (values.update_s or 0.0)
+        self._bound_s = self.time_bound_s = 0.0 if values.reading == "counter" else self._late_s
 
     @classmethod
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
@@ -106,6 +106,11 @@ class Rest(PolledInstrument):
     def interval_s(self) -> float:
         """Time between requests."""
         return self._interval_s
+
+    @property
+    def tail_s(self) -> float:
+        """Some readings, and what they are late."""
+        return super().tail_s + self._late_s
 
     @property
     def resolution_w(self) -> float | None:
@@ -146,7 +151,7 @@ class Rest(PolledInstrument):
         asked_ns = self._timebase.now_ns()
         document = self._line.get()
         answered_ns = self._timebase.now_ns()
-        self.time_bound_s = max(self.time_bound_s, self._late_s + 0.5e-9 * (answered_ns - asked_ns))
+        self.time_bound_s = max(self.time_bound_s, self._bound_s + 0.5e-9 * (answered_ns - asked_ns))
         value = self._found(document, values.path)
         is_counter = values.reading == "counter"
         si = None if value is None else value * values.to_si

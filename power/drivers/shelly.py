@@ -32,6 +32,7 @@ from power.transports.mqtt import RECONNECT_S, Broker, Message, MqttLine
 J_PER_WATT_MINUTE, J_PER_WH = 60.0, 3600.0
 UPDATE_S = 60.0
 POWER_AGE_S = 1.0
+"""A power is averaged and renewed about once a second: its middle lies so long ago, ± as much."""
 ANSWER_S = 3.0
 UNASKED_SILENCE_S = 200.0
 METHODS = {"switch": "Switch.GetStatus", "pm1": "PM1.GetStatus"}
@@ -74,8 +75,10 @@ class Shelly(PushedInstrument):
         self._step: float | None = None
         self.update_s = None if reads_power else update_s
         self.step_j = None if reads_power or not is_first else J_PER_WATT_MINUTE
-        self._late_s = 0.5 * POWER_AGE_S if reads_power else 0.0
-        self.time_bound_s = self._late_s
+        # A count is up to one renewal old: half of one on average, the rest is the counter's age, a part of its own. Where only
+        # notifications come, they come just when it is renewed.
+        self._late_s = POWER_AGE_S if reads_power else 0.5 * update_s if interval_s else 0.0
+        self.time_bound_s = POWER_AGE_S if reads_power else 0.0
         self.silence_s = max(10.0, 3.0 * interval_s) if interval_s else UNASKED_SILENCE_S
 
     @classmethod
@@ -115,8 +118,8 @@ class Shelly(PushedInstrument):
 
     @property
     def tail_s(self) -> float:
-        """Until it is asked again, or sends by itself."""
-        return 2.0 * self._ask_s if self._ask_s else UPDATE_S + 5.0
+        """Until it is asked again, or sends by itself, and what a reading is late."""
+        return self._late_s + (2.0 * self._ask_s if self._ask_s else UPDATE_S + 5.0)
 
     def accuracy(self, voltage_v: float | None) -> None:
         """Return nothing: it depends on the model, so farm.toml has to say."""

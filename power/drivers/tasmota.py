@@ -57,9 +57,9 @@ class Tasmota(PolledInstrument):
         self._step: float | None = None
         self.update_s = None if reads_power else update_s
         self.averaging_s = update_s if reads_power else None
-        # A power is up to one renewal old. The counter's age is a part of its own.
-        self._late_s = 0.5 * update_s if reads_power else 0.0
-        self.time_bound_s = self._late_s
+        # A value is up to one renewal old: half of one on average. What a counter's age varies by is a part of its own.
+        self._late_s = 0.5 * update_s
+        self._bound_s = self.time_bound_s = self._late_s if reads_power else 0.0
 
     @classmethod
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
@@ -88,6 +88,11 @@ class Tasmota(PolledInstrument):
     def interval_s(self) -> float:
         """Time between questions."""
         return self._interval_s
+
+    @property
+    def tail_s(self) -> float:
+        """Some readings, and what they are late."""
+        return super().tail_s + self._late_s
 
     @property
     def resolution_w(self) -> float | None:
@@ -129,7 +134,7 @@ class Tasmota(PolledInstrument):
         """Ask for the sensors. A value that is missing is None."""
         asked_ns = self._timebase.now_ns()
         answer, arrival_ns = self._ask(SENSORS)
-        self.time_bound_s = max(self.time_bound_s, self._late_s + 0.5e-9 * (arrival_ns - asked_ns))
+        self.time_bound_s = max(self.time_bound_s, self._bound_s + 0.5e-9 * (arrival_ns - asked_ns))
         values = self._values(answer) or {}
         power_w, energy_kwh, voltage_v, current_a = (
             reading(values.get(name), name, self._where) for name in ("Power", "Total", "Voltage", "Current")

@@ -76,12 +76,12 @@ class MqttSimulator(Simulator):
     def stop(self) -> None:
         """Be switched off: the connection breaks, and the broker publishes the will."""
         self._is_over.set()
-        if self._ticker is not None:
-            self._ticker.stop()
         line, self._line = self._line, None
-        if line is not None:
+        if line is not None:  # first of all: whoever is publishing would wait for a broker that is gone
             line.cut()
             line.close()
+        if self._ticker is not None:
+            self._ticker.stop()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             self._thread = None
@@ -137,7 +137,8 @@ class MqttSimulator(Simulator):
         with contextlib.suppress(PowerError):  # cut off: there is nobody to tell
             while not self._is_over.is_set():
                 message = line.receive(LISTEN_S)
-                if message is not None:
+                # amqtt hands what it keeps to whoever connects, asked for or not.
+                if message is not None and message.topic in self.heard:
                     self._reply(line, message)
 
     def _reply(self, line: MqttLine, message: Message) -> None:

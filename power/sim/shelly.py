@@ -16,11 +16,13 @@ class SimulatedShelly(MqttSimulator):
     """Sends at each renewal, and answers. A topic below shellies/ makes it one of the first generation.
 
     measures   false: a relay without a meter
+    is_silent  true: it only answers, with its notifications switched off
     """
 
     driver = "shelly"
     supply_v: ClassVar[float] = 230.0
     measures = True
+    is_silent = False
     _last_power_w = -1.0
 
     @property
@@ -65,7 +67,7 @@ class SimulatedShelly(MqttSimulator):
 
     def pushed(self) -> list[tuple[str, object]]:
         """Send the counter, and the power only if it has changed."""
-        if not self.measures:
+        if not self.measures or self.is_silent:
             return []
         if self.is_first:
             return self._relay()

@@ -86,6 +86,8 @@ class RestLine:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 self.server = answer.headers.get("Server")
                 body: bytes = answer.read(MOST_BYTES + 1)
+                if len(body) <= MOST_BYTES and answer.length:
+                    raise http.client.IncompleteRead(body, answer.length)
                 return body
         except urllib.error.HTTPError as error:
             with error:

@@ -184,7 +184,10 @@ def made(
 
 @pytest.mark.parametrize(
     ("read", "timing", "interval_s"),
-    [("energy", Timing(60.0, 120.0, 10.0), 30.0), ("power", Timing(24.0, 45.0, 4.0), 3.0)],
+    [
+        ("energy", Timing(60.0, 120.0, 10.0), 30.0),
+        pytest.param("power", Timing(24.0, 45.0, 4.0), 3.0, marks=pytest.mark.slow),
+    ],
 )
 def test_energies_lie_within_their_uncertainty(
     broker: MqttBroker, read: str, timing: Timing, interval_s: float
