@@ -104,6 +104,13 @@ DRIVERS: dict[str, Driver] = {
         "this Jetson's INA3221 rails",
         f"{RAILS} shunt_tolerance shunt_ohm",
     ),
+    "tegrastats": _instrument(
+        "tegrastats",
+        "Tegrastats",
+        "process",
+        "what a Jetson's tegrastats prints of its rails",
+        "command interval_s rails",
+    ),
     "rapl": _instrument("rapl", "Rapl", "host", "this machine's processor energy counters", RAILS),
     "keysight-34465a": _instrument(
         "keysight_34465a",

@@ -80,7 +80,7 @@ def test_hwmon_energies_lie_within_their_uncertainty() -> None:
 )
 def test_jetson_energies_lie_within_their_uncertainty(how: dict[str, Any]) -> None:
     # Samples of an instant meet bursts at a rhythm of their own: at this one they scatter as independent samples do.
-    levels, interval_s = (Levels(), 0.1) if how["kernel"] == "ina3221" else (Levels(burst_s=0.006), 0.2)
+    levels, interval_s = (Levels(), 0.1) if how["kernel"] == "ina3221" else (Levels(burst_s=0.01), 0.08)
     options: dict[str, object] = {
         "shunt_tolerance": SHUNT_TOLERANCE,
         "shunt_ohm": SHUNT_OHM,
