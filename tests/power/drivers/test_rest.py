@@ -156,7 +156,7 @@ COUNTER: dict[str, object] = {
 )
 def test_energies_lie_within_their_uncertainty(options: dict[str, object], interval_s: float) -> None:
     check_coverage(
-        "rest", simulated, timing=Timing(6.0, 12.0, 3.0), options={**options, "interval_s": interval_s}
+        "rest", simulated, timing=Timing(8.0, 12.0, 3.0), options={**options, "interval_s": interval_s}
     )
 
 
