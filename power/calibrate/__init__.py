@@ -30,7 +30,7 @@ from power.calibrate.meter import CalibratedMeter, calibrated
 from power.calibrate.partial import Partial, load_partial, save_partial
 from power.calibrate.parties import Conditions, Reference, Subject, reference_of, subject_of
 from power.calibrate.plotting import svg_plot, text_plot
-from power.calibrate.readings import Bench, Reading, measure, typed
+from power.calibrate.readings import Bench, Reading, measure, typed, u_with_accuracy_w
 
 __all__ = [
     "EXTRAPOLATED",
@@ -73,6 +73,7 @@ __all__ = [
     "text_plot",
     "today",
     "typed",
+    "u_with_accuracy_w",
     "walk",
     "write",
 ]

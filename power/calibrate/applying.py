@@ -12,6 +12,7 @@ from power.flags import Flag
 from power.trace import Floats, Trace
 
 EXTRAPOLATED = "CALIBRATION_EXTRAPOLATED"
+_PARTS = 10
 _FEW = 0.01
 """Of all samples: so many may lie beyond the calibrated span, as switching transients do."""
 
@@ -43,7 +44,7 @@ def apply(certificate: Certificate, trace: Trace) -> Trace:
 
 def extrapolation(certificate: Certificate, calibrated: Trace) -> Flag | None:
     """Return a flag if more than 1 % of a calibrated trace lies beyond the loads that were compared; else None."""
-    power_w = powers_w(calibrated)
+    power_w = calibrated.power_w if calibrated.power_w is not None else _smoothed_w(calibrated)
     if not len(power_w):
         return None
     fit = certificate.fit
@@ -64,6 +65,16 @@ def powers_w(trace: Trace) -> Floats:
         return trace.power_w
     rates: Floats = np.diff(trace.values) / np.diff(trace.t_s)
     return rates
+
+
+def _smoothed_w(trace: Trace) -> Floats:
+    """Return the mean powers of ten parts of a counter's trace: from one reading to the next it may jump by a whole step."""
+    t_s, energy_j = trace.t_s, trace.values
+    if len(t_s) < 2:
+        return np.zeros(0)
+    edges_s = np.linspace(t_s[0], t_s[-1], _PARTS + 1)
+    parts_w: Floats = np.diff(np.interp(edges_s, t_s, energy_j)) / np.diff(edges_s)
+    return parts_w
 
 
 def _counted_s(t_s: Floats, energy_j: Floats, offset_w: float) -> Floats:

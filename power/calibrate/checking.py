@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from power.calibrate.errors import ReadingUnusable
-from power.calibrate.readings import Reading, check_usable, measure
+from power.calibrate.readings import Reading, check_usable, measure, u_with_accuracy_w
 from power.meter import Meter
 from power.timebase import HOST_TIME, Timebase
 from power.uncertainty import COVERAGE
@@ -68,14 +68,12 @@ def check(
         )
     (reading,) = measure(meter, duration_s=duration_s, settle_s=settle_s, timebase=timebase)
     check_usable(reading)
-    accuracy = meter.capabilities.accuracy
-    if accuracy is None:
+    u_measured_w = u_with_accuracy_w(meter, reading)
+    if u_measured_w is None:
         raise ReadingUnusable(
             f"The accuracy of '{meter.name}' is not known, so that nothing can be judged; calibrate it, or state "
             "accuracy = {gain = ..., offset_w = ...} in farm.toml."
         )
-    scatter_w = 0.0 if accuracy.covers_noise else reading.u_w or 0.0
-    u_measured_w = math.hypot(accuracy.u_power_w(reading.mean_w), scatter_w)
     if u_measured_w == 0.0 and u_w == 0.0:
         raise ReadingUnusable(
             "Neither the meter nor the load is uncertain by anything; give the uncertainty of the load."

@@ -137,11 +137,10 @@ class Judgement:
 
 
 def check_weight(point: Point) -> None:
-    """Raise PointsInvalid for a point that claims to be exact: neither meter nor reference scatter, nor tell a resolution."""
+    """Raise PointsInvalid for a point that claims to be exact."""
     if point.u_raw_w == 0.0 and point.u_reference_w == 0.0:
         raise PointsInvalid(
-            f"The point at {point.load_w:g} W has no uncertainty at all, since nothing scatters; state the meter's resolution "
-            "(accuracy = {..., resolution_w = ...} in farm.toml), or its linearity."
+            f"The point at {point.load_w:g} W has no uncertainty at all; state the resolution of meter and reference."
         )
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from power.calibrate.certificate import Certificate
 from power.calibrate.errors import CalibrationError, PointsInvalid
-from power.calibrate.fitting import LEAST_LOADS, Fit, Judgement, Point, check_weight, fit, judge
+from power.calibrate.fitting import LEAST_LOADS, Fit, Judgement, Point, fit, judge
 from power.calibrate.parties import Conditions, Reference, Subject
 
 PREPARATION = (
@@ -133,14 +133,21 @@ class Guide:
         self._is_prepared = True
 
     def take(self, point: Point) -> None:
-        """Take the point that `next_step` asked for. Raises CalibrationError for another one, or one that claims to be exact."""
+        """Take the point that `next_step` asked for.
+
+        Raises CalibrationError for another one, PointsInvalid for one at which the meter claims to be exact.
+        """
         step = self.next_step()
         if step.kind != "measure" or point.load_w != step.load_w:
             raise CalibrationError(
                 f"No point at {point.load_w:g} W was asked for; the next step is: {step.text}"
             )
-        if self.plan.linearity_w == 0.0:
-            check_weight(point)
+        if point.u_raw_w == 0.0 and self.plan.linearity_w == 0.0:
+            raise PointsInvalid(
+                f"The meter's reading at {point.load_w:g} W does not scatter and its resolution is not known, so that nobody can "
+                "tell how well it reads; state accuracy = {gain = ..., offset_w = ..., resolution_w = ...} in farm.toml, or its "
+                "linearity."
+            )
         self._fit = None
         if self._again is None:
             self._points.append(point)

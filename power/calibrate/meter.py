@@ -10,6 +10,7 @@ from power.calibrate.applying import apply, extrapolation
 from power.calibrate.certificate import Certificate
 from power.calibrate.errors import CertificateRefused
 from power.calibrate.files import read, today
+from power.calibrate.resolution import stated_step_w
 from power.flags import Flag
 from power.meter import Capabilities, Identity, Meter
 from power.trace import Trace
@@ -36,7 +37,7 @@ class CalibratedMeter(Meter):
     def capabilities(self) -> Capabilities:
         """The meter's own, with the certificate's accuracy."""
         own = self._meter.capabilities
-        step_w = (own.resolution_w or 0.0) * self.certificate.fit.gain
+        step_w = stated_step_w(own) * self.certificate.fit.gain
         return replace(own, accuracy=self.certificate.accuracy(step_w))
 
     @property

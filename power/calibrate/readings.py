@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from power.calibrate.applying import powers_w
 from power.calibrate.errors import ReadingUnusable
 from power.calibrate.fitting import Point
+from power.calibrate.resolution import seen_step_w, stated_step_w
 from power.energy import energies
 from power.errors import WindowInvalid
 from power.meter import Meter
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Trace, Window
+from power.uncertainty import GainOffset
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a meter read for a while, W.
 
-    u_w          standard uncertainty of the mean: scatter (batch means) and resolution, not accuracy; None if too few readings
+    scatter_w    standard uncertainty of the mean because readings scatter (batch means); None if there are too few
+    step_w       their smallest step, stated or seen; 0 if none is known
     drift_w      mean of the second half − mean of the first; None if a half holds no reading
     rate_hz      readings a second; None of a single one
     clipped      readings at the meter's limit, None if it cannot tell
@@ -30,7 +33,8 @@ class Reading:
 
     name: str
     mean_w: float
-    u_w: float | None
+    scatter_w: float | None
+    step_w: float
     min_w: float
     max_w: float
     drift_w: float | None
@@ -41,6 +45,11 @@ class Reading:
     clipped: int | None
     lost: int
     calibration: str | None
+
+    @property
+    def u_w(self) -> float | None:
+        """Standard uncertainty of the mean, scatter and resolution, without accuracy; None if there are too few readings."""
+        return None if self.scatter_w is None else math.hypot(self.scatter_w, self.step_w / math.sqrt(12.0))
 
     @property
     def u_typed_w(self) -> float | None:
@@ -87,12 +96,12 @@ def summarise(meter: Meter, trace: Trace, window: Window) -> Reading:
         [trace], [span, Window(span.start_s, middle_s), Window(middle_s, span.end_s)]
     )
     low_w, high_w = _extremes_w(trace, span, whole.mean_w)
-    step_w = (capabilities.resolution_w or 0.0) / math.sqrt(12.0)
     halves = bool(first.samples and second.samples)
     return Reading(
         name=meter.name,
         mean_w=whole.mean_w,
-        u_w=None if whole.u_noise_w is None else math.hypot(whole.u_noise_w, step_w),
+        scatter_w=whole.u_noise_w,
+        step_w=max(stated_step_w(capabilities), seen_step_w(trace)),
         min_w=low_w,
         max_w=high_w,
         drift_w=second.mean_w - first.mean_w if halves else None,
@@ -104,6 +113,22 @@ def summarise(meter: Meter, trace: Trace, window: Window) -> Reading:
         lost=trace.lost,
         calibration=trace.calibration,
     )
+
+
+def u_with_accuracy_w(meter: Meter, reading: Reading) -> float | None:
+    """Return the standard uncertainty of a reading as a power: the meter's accuracy and scatter; None if either is unknown."""
+    accuracy = meter.capabilities.accuracy
+    if accuracy is None:
+        return None
+    u_w = accuracy.u_power_w(reading.mean_w)
+    if accuracy.covers_noise:
+        return u_w
+    if reading.scatter_w is None:
+        return None
+    # The accuracy holds the step already, if it knows of one.
+    known_w = accuracy.resolution_w if isinstance(accuracy, GainOffset) else 0.0
+    step_w = math.sqrt(max(0.0, reading.step_w**2 - known_w**2))
+    return math.hypot(u_w, reading.scatter_w, step_w / math.sqrt(12.0))
 
 
 def check_usable(reading: Reading) -> None:

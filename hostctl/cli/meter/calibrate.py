@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from power.calibrate import Partial, Reference
 
 DAY_S = 86400.0
+LONGEST_DAYS = 3653
 _OF_PLAN = (
     "reference",
     "is_typed",
@@ -110,7 +112,12 @@ def _order(name: str, given: Mapping[str, Any], as_json: bool) -> Order:
         raise UsageError(
             "--yes asks nothing, so it needs --reference METER to compare with and --set-load COMMAND to set the loads."
         )
+    _check_conditions(partial)
     out: Path = given["out"] or Path(f"{name}-{today()}.toml")
+    if out.suffix != ".toml":
+        raise UsageError(
+            f"A certificate is a TOML file, but {out} is not called so; write for example --out {name}.toml."
+        )
     if out.exists() and not given["replace"]:
         raise UsageError(f"{out} exists already; choose another file with --out, or say --replace.")
     points_file = resume or out.with_suffix(".points.toml")
@@ -210,8 +217,22 @@ def _typed_reference(given: Mapping[str, Any]) -> Reference:
     )
 
 
+def _check_conditions(partial: Partial) -> None:
+    """Refuse now what the certificate would refuse when everything has been read."""
+    from power.calibrate import CalibrationError, Conditions
+    from power.calibrate.files import today
+
+    expires = today() + datetime.timedelta(days=partial.valid_days)
+    try:
+        Conditions(today(), expires, partial.operator, partial.temperature_c, partial.humidity_percent)
+    except CalibrationError as error:
+        raise UsageError(str(error)) from None
+
+
 def _days(valid_s: float | None) -> int:
     days = 365 if valid_s is None else math.floor(valid_s / DAY_S)
-    if days < 1:
-        raise UsageError("A certificate holds for a day at least; write for example --expires 365d.")
+    if not 1 <= days <= LONGEST_DAYS:
+        raise UsageError(
+            "A certificate holds for a day at least and ten years at most; write for example --expires 365d."
+        )
     return days

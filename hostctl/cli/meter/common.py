@@ -14,7 +14,6 @@ from hostctl.errors import UsageError
 
 if TYPE_CHECKING:
     from hostctl.inventory import Inventory, MeterConfig
-    from power.calibrate import Reading
     from power.meter import Meter
 
 
@@ -107,18 +106,6 @@ def held(*names: str) -> Iterator[None]:
     bench = Device(f"bench of {', '.join(sorted(wanted))}", None, local_board())
     with reserved(Wanted([bench], {bench.name: wanted}, wait=False), progress_on()):
         yield
-
-
-def u_total_w(meter: Meter, reading: Reading) -> float | None:
-    """Return the expanded uncertainty (k = 2) of a mean power: accuracy and scatter; None if either is unknown."""
-    accuracy = meter.capabilities.accuracy
-    if accuracy is None:
-        return None
-    if accuracy.covers_noise:
-        return 2.0 * accuracy.u_power_w(reading.mean_w)
-    if reading.u_w is None:
-        return None
-    return 2.0 * math.hypot(accuracy.u_power_w(reading.mean_w), reading.u_w)
 
 
 def name_of(meter: Meter) -> str:

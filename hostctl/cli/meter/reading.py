@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.meter.common import WATTS, config_of, held, name_of, u_total_w, with_u
+from hostctl.cli.meter.common import WATTS, config_of, held, name_of, with_u
 from hostctl.cli.options import DURATION, json_option, pass_settings
 from hostctl.cli.output import DASH, number, print_facts, print_json
 from hostctl.main import Settings
@@ -92,7 +92,11 @@ def _verdict(found: Check) -> dict[str, Any]:
 
 def _told(meter: Meter, reading: Reading) -> dict[str, Any]:
     """Return a reading as JSON; `u` is expanded, k = 2."""
+    from power.calibrate import u_with_accuracy_w
+    from power.uncertainty import COVERAGE
+
     identity, capabilities = meter.identity, meter.capabilities
+    u_w = u_with_accuracy_w(meter, reading)
     return {
         "meter": reading.name,
         "driver": meter.driver,
@@ -101,7 +105,7 @@ def _told(meter: Meter, reading: Reading) -> dict[str, Any]:
         "range": meter.range_text,
         "scope": capabilities.scope,
         "kind": capabilities.kind,
-        "power_w": {"value": reading.mean_w, "u": u_total_w(meter, reading)},
+        "power_w": {"value": reading.mean_w, "u": None if u_w is None else COVERAGE * u_w},
         "min_w": reading.min_w,
         "max_w": reading.max_w,
         "samples": reading.samples,

@@ -221,9 +221,10 @@ class Calibration:
         ):
             raise click.Abort
         out = self._order.out
-        calibrate.write(certificate, out, replace=self._order.replace)
         picture = out.with_suffix(".svg")
+        # The certificate comes last: what it stands for is complete once it is there.
         calibrate.save(calibrate.svg_plot(certificate), picture, replace=True)
+        calibrate.write(certificate, out, replace=self._order.replace)
         self._order.points_file.unlink(missing_ok=True)
         self._partial = replace(self._partial, points=())
         if self._order.as_json:

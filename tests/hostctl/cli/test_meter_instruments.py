@@ -320,6 +320,20 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "goes with --typed",
     ),
     "a script without loads": (("--reference", "ref", "--loads", "0,1,2,3", *SIGNED, "--yes"), "--set-load"),
+    "long": (("--reference", "ref", "--loads", "0,1,2,3", *SIGNED, "--expires", "9999999d"), "ten years"),
+    "hot": (
+        ("--reference", "ref", "--loads", "0,1,2,3", "--operator", "Ada", "--temperature", "296"),
+        "no laboratory's",
+    ),
+    "cold": (
+        ("--reference", "ref", "--loads", "0,1,2,3", "--operator", "Ada", "--temperature", "nan"),
+        "no laboratory's",
+    ),
+    "nobody": (
+        ("--reference", "ref", "--loads", "0,1,2,3", "--operator", " ", "--temperature", "23"),
+        "name the operator",
+    ),
+    "no TOML": (("--reference", "ref", "--loads", "0,1,2,3", *SIGNED, "--out", "c.svg"), "--out m1.toml"),
     "short": (("--reference", "ref", "--loads", "0,1,2,3", *SIGNED, "--expires", "1h"), "a day at least"),
 }
 
@@ -331,7 +345,7 @@ def test_usage(name: str, hostctl: Hostctl) -> None:
         '[meters.ref]\ndriver = "yokogawa-wt310"\nresource = "TCPIP::127.0.0.1::2::SOCKET"\n'
     )
     arguments, said = REFUSED[name]
-    done = hostctl.run("meter", "calibrate", "m1", *arguments, "--out", str(hostctl.home / "c.toml"))
+    done = hostctl.run("meter", "calibrate", "m1", "--out", str(hostctl.home / "c.toml"), *arguments)
     assert done.returncode == 2, done
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -21,7 +21,9 @@ from power.calibrate import (
     PointsInvalid,
     ReadingUnusable,
 )
+from power.calibrate.resolution import seen_step_w
 from power.meter import Capabilities
+from power.trace import Trace
 from power.uncertainty import GainOffset, Independent
 from tests.power.calibrate.bench import (
     LOADS_W,
@@ -223,6 +225,38 @@ def test_resolution_counts() -> None:
 
     with Coarse("m1", room.load, room.time, noise_w=0.0) as meter:
         assert read(meter, room).u_w == pytest.approx(0.1 / math.sqrt(12.0))
+
+
+@pytest.mark.parametrize("step_w", [0.01, 0.05])
+def test_a_step_that_shows_counts_though_nobody_states_it(step_w: float) -> None:
+    rng = np.random.default_rng(1)
+    t_s = np.linspace(0.0, 10.0, 101)
+    rough = np.round(rng.normal(3.0, 0.03, 101) / step_w) * step_w
+    assert seen_step_w(Trace(t_s, power_w=rough)) == pytest.approx(step_w)
+    assert seen_step_w(Trace(t_s, power_w=rng.normal(3.0, 0.03, 101))) == 0.0
+    assert seen_step_w(Trace(t_s, power_w=np.full(101, 3.0))) == 0.0
+    assert seen_step_w(Trace(t_s, energy_j=t_s, reading="counter")) == 0.0
+    product = Trace(t_s, power_w=5.0 * rough, voltage_v=np.full(101, 5.0), current_a=rough)
+    assert seen_step_w(product) == pytest.approx(5.0 * step_w)
+
+
+def test_a_step_that_is_stated_counts_once() -> None:
+    accuracy = GainOffset(0.0, 0.0, resolution_w=0.1)
+    room = Laboratory()
+    with room.meter(noise_w=0.0, accuracy=accuracy) as meter:
+        reading = read(meter, room)
+        assert reading.step_w == 0.1
+        assert calibrate.u_with_accuracy_w(meter, reading) == pytest.approx(0.1 / math.sqrt(12.0))
+
+
+def test_a_meter_that_claims_to_be_exact_is_asked_for_its_resolution() -> None:
+    guide = Guide(PLAN)
+    guide.prepared()
+    with pytest.raises(PointsInvalid, match="resolution is not known"):
+        guide.take(Point(0.0, 0.0, 0.0, 0.0, 0.001))
+    straight = Guide(Plan(LOADS_W, linearity_w=0.001))
+    straight.prepared()
+    straight.take(Point(0.0, 0.0, 0.0, 0.0, 0.001))
 
 
 def test_a_counter_is_read_too() -> None:
