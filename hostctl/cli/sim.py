@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import sys
 import time
@@ -105,11 +106,10 @@ def _made(
 ) -> Simulator:
     from power.catalogue import driver
     from power.sim.load import Load
-    from power.sim.scpi import ScpiSimulator
 
     simulated = driver(driver_name).simulated()
     if port is not None:
-        if not issubclass(simulated, ScpiSimulator):
+        if "port" not in inspect.signature(simulated).parameters:
             raise UsageError(f"The simulated {driver_name} is not reached over TCP, so it takes no --port.")
         how["port"] = port
     return simulated(Load(waveform, supply_v or simulated.supply_v), **how)
