@@ -104,6 +104,9 @@ DRIVERS: dict[str, Driver] = {
         "this Jetson's INA3221 rails",
         f"{RAILS} shunt_tolerance shunt_ohm",
     ),
+    "nvml": _instrument(
+        "nvml", "Nvml", "host", "this machine's NVIDIA card", "index uuid mode interval_s module"
+    ),
     "tegrastats": _instrument(
         "tegrastats",
         "Tegrastats",
