@@ -160,14 +160,17 @@ class Guide:
 
         Raises CalibrationError if there is no such point.
         """
-        suspects = self.judgement.suspects or (self.fit.worst,)
-        fresh = [suspect for suspect in suspects if suspect not in self._repeated]
-        chosen = (fresh or suspects)[0] if index is None else index
+        chosen = self._likeliest() if index is None else index
         if not 0 <= chosen < len(self._points):
             raise CalibrationError(f"There is no point {chosen}; there are {len(self._points)}.")
         self._again = chosen
         self._repeated.add(chosen)
         self._is_accepted = False
+
+    def _likeliest(self) -> int:
+        suspects = self.judgement.suspects or (self.fit.worst,)
+        fresh = [suspect for suspect in suspects if suspect not in self._repeated]
+        return (fresh or suspects)[0]
 
     def accept(self) -> None:
         """Sign in spite of a doubtful point: the scatter counts as the meter's linearity then, and the certificate says so."""

@@ -14,14 +14,20 @@ from power.calibrate.certificate import Certificate
 from power.calibrate.fitting import WORST_RESIDUAL, Fit, Point
 from power.uncertainty import COVERAGE
 
-_WIDTH, _HEIGHT = 720.0, 420.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84.0, 20.0, 64.0, 56.0
+_WIDTH, _HEIGHT = 720.0, 440.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84.0, 20.0, 84.0, 56.0
 _TICKS = 6
 _BAR_CHARACTERS = 41
-_STYLE = (
-    "text{font:12px sans-serif;fill:#222}.title{font-size:14px;font-weight:bold}.grid{stroke:#ddd}.axis{stroke:#222}"
-    ".band{fill:#1f6fb4;fill-opacity:.15}.bar{stroke:#1f6fb4;stroke-width:1.5}.point{fill:#1f6fb4}.doubtful{fill:#c0392b}"
-)
+_LOOKS = {
+    "title": 'font-size="14" font-weight="bold"',
+    "grid": 'stroke="#ddd"',
+    "axis": 'stroke="#222"',
+    "band": 'fill="#1f6fb4" fill-opacity="0.15"',
+    "bar": 'stroke="#1f6fb4" stroke-width="1.5"',
+    "point": 'fill="#1f6fb4"',
+    "doubtful": 'fill="#c0392b"',
+}
+"""Attributes rather than a style sheet, which small renderers pass over."""
 
 
 def expanded_w(points: Sequence[Point], found: Fit) -> list[float]:
@@ -97,8 +103,9 @@ class _Picture:
 
     def drawn(self) -> str:
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img">',
-            f"<title>{escape(self._heading())}</title><style>{_STYLE}</style>",
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
+            'font-family="sans-serif" font-size="12" fill="#222">',
+            f"<title>{escape(self._heading())}</title>",
             f'<rect width="{_WIDTH:g}" height="{_HEIGHT:g}" fill="white"/>',
             *self._head(),
             *self._grid(),
@@ -119,14 +126,18 @@ class _Picture:
     def _head(self) -> list[str]:
         found = self.certificate.fit
         (v_gain, _), (_, v_offset) = found.covariance
-        numbers = (
+        line = (
             f"gain {found.gain:.6g} ± {COVERAGE * math.sqrt(v_gain):.1g}, offset {found.offset_w:.4g} W ± "
-            f"{COVERAGE * math.sqrt(v_offset):.1g} W, residual sd {found.residual_sd_w:.2g} W, "
-            f"reduced chi² {found.chi2_reduced:.2g}; bars and band: k = 2"
+            f"{COVERAGE * math.sqrt(v_offset):.1g} W (k = 2)"
         )
+        scatter = (
+            f"residual sd {found.residual_sd_w:.2g} W, reduced chi² {found.chi2_reduced:.2g}; bars: U of the points, "
+            "band: U of the line (k = 2)"
+        )
+        texts = [(22, line), (40, scatter)]
         return [
-            f'<text class="title" x="{_LEFT:g}" y="24">{escape(self._heading())}</text>',
-            f'<text x="{_LEFT:g}" y="44">{escape(numbers)}</text>',
+            f'<text {_look("title")} x="{_LEFT:g}" y="24">{escape(self._heading())}</text>',
+            *(f'<text x="{_LEFT:g}" y="{24 + down}">{escape(text)}</text>' for down, text in texts),
         ]
 
     def _grid(self) -> list[str]:
@@ -134,12 +145,12 @@ class _Picture:
         parts = []
         for tick in self.x_ticks:
             at = f"{self.x(tick):.1f}"
-            parts.append(f'<line class="grid" x1="{at}" y1="{_TOP:g}" x2="{at}" y2="{bottom:g}"/>')
+            parts.append(f'<line {_look("grid")} x1="{at}" y1="{_TOP:g}" x2="{at}" y2="{bottom:g}"/>')
             parts.append(f'<text x="{at}" y="{bottom + 18:g}" text-anchor="middle">{tick:g}</text>')
         for tick in self.y_ticks:
             at = f"{self.y(tick):.1f}"
             kind = "axis" if tick == 0.0 else "grid"
-            parts.append(f'<line class="{kind}" x1="{_LEFT:g}" y1="{at}" x2="{right:g}" y2="{at}"/>')
+            parts.append(f'<line {_look(kind)} x1="{_LEFT:g}" y1="{at}" x2="{right:g}" y2="{at}"/>')
             parts.append(f'<text x="{_LEFT - 8:g}" y="{at}" dy="4" text-anchor="end">{tick:g}</text>')
         middle = 0.5 * (_LEFT + right)
         parts.append(
@@ -157,7 +168,7 @@ class _Picture:
         upper = [(p, _band_w(found, p)) for p in powers_w]
         corners = [*upper, *((p, -u) for p, u in reversed(upper))]
         path = " ".join(f"{self.x(p):.1f},{self.y(u * self.factor):.1f}" for p, u in corners)
-        return f'<polygon class="band" points="{path}"/>'
+        return f'<polygon {_look("band")} points="{path}"/>'
 
     def _points(self) -> list[str]:
         parts = []
@@ -166,14 +177,18 @@ class _Picture:
             x = self.x(found.corrected_w(point.raw_w))
             residual, u = found.residuals_w[i] * self.factor, self.bars_w[i] * self.factor
             low, high = self.y(residual - u), self.y(residual + u)
-            parts.append(f'<line class="bar" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>')
+            parts.append(f'<line {_look("bar")} x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>')
             for end in (low, high):
                 parts.append(
-                    f'<line class="bar" x1="{x - 5:.1f}" y1="{end:.1f}" x2="{x + 5:.1f}" y2="{end:.1f}"/>'
+                    f'<line {_look("bar")} x1="{x - 5:.1f}" y1="{end:.1f}" x2="{x + 5:.1f}" y2="{end:.1f}"/>'
                 )
             kind = "doubtful" if abs(found.normalised[i]) > WORST_RESIDUAL else "point"
-            parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{self.y(residual):.1f}" r="4"/>')
+            parts.append(f'<circle {_look(kind)} cx="{x:.1f}" cy="{self.y(residual):.1f}" r="4"/>')
         return parts
+
+
+def _look(kind: str) -> str:
+    return f'class="{kind}" {_LOOKS[kind]}'
 
 
 def _band_w(found: Fit, power_w: float) -> float:

@@ -76,7 +76,7 @@ class Calibration:
                 settle_s=self._order.settle_s,
                 range_text=self._partial.subject.range if self._partial.points else None,
             )
-            while (step := self._guide.next_step()).kind != "done":
+            while (step := self._next_step()).kind != "done":
                 self._do(step, bench)
             certificate = self._certificate()
             self._sign(certificate)
@@ -108,6 +108,20 @@ class Calibration:
             self._say(
                 f"Reference: {self._other.name}, {name_of(self._other)} ({reference.certificate or 'stated'})"
             )
+
+    def _next_step(self) -> calibrate.Step:
+        """Return what to do next; where no line may be drawn through the points, a person may read one of them again."""
+        try:
+            return self._guide.next_step()
+        except calibrate.PointsInvalid as error:
+            if self._order.is_scripted:
+                raise
+            self._say(str(error))
+            chosen = self._choice(())
+            if chosen is None:
+                raise
+            self._guide.repeat(chosen)
+            return self._guide.next_step()
 
     def _do(self, step: calibrate.Step, bench: calibrate.Bench) -> None:
         if step.kind == "prepare":
@@ -159,7 +173,7 @@ class Calibration:
                 raise HostctlError(step.text)
             self._repeats += 1
             self._guide.repeat()
-        elif (chosen := self._choice()) is not None:
+        elif (chosen := self._choice(self._guide.judgement.suspects)) is not None:
             self._guide.repeat(chosen)
         elif self._ask(
             "Take it as it is, and count the scatter as the meter's non-linearity?", default=False
@@ -168,15 +182,14 @@ class Calibration:
         else:
             raise click.Abort
 
-    def _choice(self) -> int | None:
+    def _choice(self, suspects: tuple[int, ...]) -> int | None:
         """Return the point that the person wants to read again, None for none."""
         points = self._guide.points
-        suspects = self._guide.judgement.suspects
         loads = [f"{point.load_w:g}" for point in points]
         answer = click.prompt(
             "Repeat the point at which load?",
             type=click.Choice([*dict.fromkeys(loads), "none"]),
-            default=loads[suspects[0]],
+            default=loads[suspects[0]] if suspects else "none",
             err=self._order.as_json,
         )
         if answer == "none":

@@ -228,6 +228,30 @@ def test_a_doubtful_point_is_read_again_or_not_signed(bench: Bench) -> None:
     assert not (bench.home / "m1.points.toml").exists()
 
 
+def test_points_that_no_line_goes_through_can_be_read_again(bench: Bench) -> None:
+    # Zero was not off: a calibration of points on a line that this one is not on can be mended without reading all again.
+    file = bench.home / "p.toml"
+    with make_meter("m1", "yokogawa-wt310", {**bench.options, **FIXED}) as meter:
+        subject = calibrate.subject_of(meter)
+    wrong = [calibrate.Point(0.0, 0.02, 0.001, 0.7, 0.001), *points_of(1.01, 0.0)[1:]]
+    reference = calibrate.Reference("DMM", None, None, 1e-4, 1e-4)
+    kept = calibrate.Partial(
+        subject, calibrate.Plan((0.0, 1.0, 2.5, 5.0)), tuple(wrong), "Ada", 23.0, 9, None, reference
+    )
+    calibrate.save_partial(kept, file)
+    bench.set(0.0)
+    with answering("none\n"):
+        done = bench.calibrate("--resume", str(file))
+    assert done.returncode == 1
+    assert "the load was not off" in done.stderr
+    with answering("0\n\n0.0000±0.004\ny\n"):
+        done = bench.calibrate("--resume", str(file), "--linearity", "0.02")
+    assert done.returncode == 2
+    with answering("0\n\n0.0000±0.08\ny\n"):
+        done = bench.calibrate("--resume", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_interrupted_and_resumed_in_a_process_of_its_own(bench: Bench) -> None:
     out, points = bench.home / "m1.toml", bench.home / "m1.points.toml"
