@@ -94,6 +94,9 @@ DRIVERS: dict[str, Driver] = {
         "no meter at all: watts estimated from processor time",
         "board",
     ),
+    "hailo": _instrument(
+        "hailo", "Hailo", "host", "this machine's Hailo module, by its own monitor", "device averaging module"
+    ),
     "hwmon": _instrument(
         "hwmon", "Hwmon", "host", "this machine's INA and other hwmon sensors", f"{RAILS} rail_map"
     ),
