@@ -344,6 +344,11 @@ def opened(simulator: SimulatedShelly, timebase: Timebase, **settings: object) -
     return meter.open()
 
 
+def heard_out(meter: Meter) -> None:
+    """Wait until the recording has broken off."""
+    meter._listener._thread.join(20.0)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
@@ -363,7 +368,7 @@ def test_faults_end_the_run_with_a_sentence(
     ) as simulator:
         meter = opened(simulator, HOST_TIME, interval_s=0.2)
         meter.start()
-        HOST_TIME.sleep(1.5)
+        heard_out(meter)
         with pytest.raises(PowerError, match=words):
             meter.stop()
         meter.close()
@@ -402,7 +407,7 @@ def test_the_broker_is_gone_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
         meter._instrument.silence_s = 5.0  # type: ignore[attr-defined]
         meter.start()
         broker.stop()
-        HOST_TIME.sleep(1.5)
+        heard_out(meter)
         with pytest.raises(LinkLost, match=r"is gone \(.*\) and did not come back within 0.3 s"):
             meter.stop()
         meter.close()
