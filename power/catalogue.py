@@ -217,6 +217,9 @@ DRIVERS: dict[str, Driver] = {
         "Yokogawa WT310/WT310E power analyser",
         "resource mode voltage_range_v current_range_a update_s input",
     ),
+    "rdtech-um24c": _instrument("rdtech", "Um24c", "serial", "RuiDeng UM24C USB meter", "port"),
+    "rdtech-um25c": _instrument("rdtech", "Um25c", "serial", "RuiDeng UM25C USB meter", "port"),
+    "rdtech-um34c": _instrument("rdtech", "Um34c", "serial", "RuiDeng UM34C USB meter", "port"),
 }
 
 

@@ -41,6 +41,10 @@ class Pty:
                     self.sent_bytes += count
                     view = view[count:]
 
+    def hang_up(self) -> None:
+        """Pull the cable from within `received`, whose thread cannot wait for itself."""
+        threading.Thread(target=self.close, name="sim-pty-end", daemon=True).start()
+
     def close(self) -> None:
         """Pull the cable. Harmless twice."""
         if not self._is_open:

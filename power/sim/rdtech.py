@@ -1,0 +1,103 @@
+"""Simulated RuiDeng USB meters: a frame for each byte F0, renewed twice a second."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+
+import numpy as np
+
+from power.drivers.rdtech import (
+    ASK,
+    FRAME_BYTES,
+    RENEWAL_S,
+    SIMULATED,
+    SIMULATED_AT,
+    TRAILER,
+    RdTechMeter,
+    Um24c,
+    Um25c,
+    Um34c,
+    checksum,
+)
+from power.sim.faults import Faults
+from power.sim.load import Load
+from power.sim.sensor import Sensor
+from power.sim.serialline import SerialSimulator
+from power.timebase import HOST_TIME, Timebase
+
+
+class SimulatedRdTech(SerialSimulator):
+    """What the three have in common. A renewal shows the means since the last one."""
+
+    meter: type[RdTechMeter]
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        timebase: Timebase = HOST_TIME,
+        faults: Faults | None = None,
+        seed: int | None = None,
+        consumed: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(load, timebase=timebase, faults=faults, seed=seed, consumed=consumed)
+        self._sensor = Sensor(
+            load,
+            timebase,
+            voltage=self.meter.voltage_limits,
+            current=self.meter.current_limits,
+            faults=self.faults,
+            seed=seed,
+        )
+        phase = 0.0 if seed is None else float(np.random.default_rng((seed, 2)).uniform())
+        self._origin_s = self._sensor.now_s() - (2.0 + phase) * RENEWAL_S
+
+    def heard(self, data: bytes) -> None:
+        """Answer each byte that asks."""
+        for _ in range(data.count(ASK)):
+            self.say(self.frame())
+
+    def frame(self) -> bytes:
+        """Return the frame that is shown now."""
+        past_s = self._sensor.now_s() - self._origin_s
+        end_s = np.array([self._origin_s + math.floor(past_s / RENEWAL_S + 1e-9) * RENEWAL_S])
+        volts, amperes = (float(column[0]) for column in self._sensor.mean(end_s - RENEWAL_S, end_s))
+        amperes = min(max(amperes, 0.0), self.meter.most_a)
+        made = bytearray(FRAME_BYTES)
+        struct.pack_into(
+            ">HHHI",
+            made,
+            0,
+            self.meter.model_id,
+            round(volts / self.meter.volts_per_count),
+            round(amperes / self.meter.amperes_per_count),
+            round(volts * amperes * 1e3),
+        )
+        made[SIMULATED_AT : SIMULATED_AT + len(SIMULATED)] = SIMULATED
+        made[-2:] = TRAILER
+        if self.meter is Um34c:
+            made[-1] = checksum(bytes(made))
+        return bytes(made)
+
+
+class SimulatedUm24c(SimulatedRdTech):
+    """A UM24C."""
+
+    driver = "rdtech-um24c"
+    meter = Um24c
+
+
+class SimulatedUm25c(SimulatedRdTech):
+    """A UM25C."""
+
+    driver = "rdtech-um25c"
+    meter = Um25c
+
+
+class SimulatedUm34c(SimulatedRdTech):
+    """A UM34C."""
+
+    driver = "rdtech-um34c"
+    meter = Um34c
