@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import grpc
 from farm.v1 import board_pb2
@@ -18,8 +17,9 @@ from farmd import machine, stats
 from farmd.calls import CallContext
 from farmd.config import Config
 from farmd.errors import NoRails, RailNotFound, RailUnreadable, RequestInvalid
+from farmd.rails import board_rails
 from farmd.sampling import NS_PER_S, RailSampler
-from power.rails import Rail, discover
+from power.rails import Rail
 
 DEFAULT_WATCH_NS = NS_PER_S
 SHORTEST_WATCH_NS = NS_PER_S // 10
@@ -65,7 +65,7 @@ class BoardCalls:
             cpu_model=machine.cpu_model(self._root),
             cpu_features=machine.cpu_features(self._root),
             runtimes=self._runtimes(),
-            rails=[to_message(rail) for rail in discover(self._root)],
+            rails=[to_message(rail) for rail in self._rails()],
             limits=_limits(self._config),
             health=board_pb2.Health(healthy=healthy, reasons=reasons),
             fence=self._fence(),
@@ -95,16 +95,19 @@ class BoardCalls:
 
     def ListRails(self, request: pb.ListRailsRequest, context: grpc.ServicerContext) -> pb.ListRailsResponse:  # noqa: N802
         """List the rails, those that cannot be read included."""
-        return pb.ListRailsResponse(rails=[to_message(rail) for rail in discover(self._root)])
+        return pb.ListRailsResponse(rails=[to_message(rail) for rail in self._rails()])
 
     def Power(self, request: pb.PowerRequest, context: grpc.ServicerContext) -> Iterator[pb.PowerResponse]:  # noqa: N802
         """Stream samples until the client goes."""
         interval_ns = None
         if request.HasField("interval"):
             interval_ns = _interval_ns(request.interval, SHORTEST_POWER_NS)
-        with RailSampler(chosen_rails(self._root, request.rails), interval_ns) as sampler:
+        with RailSampler(chosen_rails(self._rails(), request.rails), interval_ns) as sampler:
             if context.add_callback(sampler.stop):
                 yield from sampler.batches()
+
+    def _rails(self) -> list[Rail]:
+        return board_rails(self._root, self._config.board)
 
     def SyncClock(self, request: pb.SyncClockRequest, context: grpc.ServicerContext) -> pb.SyncClockResponse:  # noqa: N802
         """Tell when the call's headers came; `stamped` adds when the answer leaves."""
@@ -134,9 +137,9 @@ def to_message(rail: Rail) -> board_pb2.Rail:
     )
 
 
-def chosen_rails(root: Path, names: Sequence[str]) -> list[Rail]:
+def chosen_rails(found: Sequence[Rail], names: Sequence[str]) -> list[Rail]:
     """Return the rails of these names, or all readable ones. Raises NoRails, RailNotFound or RailUnreadable."""
-    rails = {rail.name: rail for rail in discover(root)}
+    rails = {rail.name: rail for rail in found}
     if not rails:
         raise NoRails(
             "This board has no power rail that Linux can read (no powercap, hwmon or IIO power sensor); "

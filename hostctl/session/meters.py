@@ -1,8 +1,8 @@
 """Which meter a run uses, and how meters that need the board get its data.
 
 `--meter NAME` is an instrument of farm.toml or one of the drivers that need no settings: "board" (the board's own rails),
-"estimate", this machine's "rapl" and "hwmon"; "none" measures no power. Without it the device's own meter is taken, else the
-board's rails if it has readable ones, else the estimate.
+"estimate", and those of this machine's own sensors ("rapl", "hwmon", ...); "none" measures no power. Without it the device's own
+meter is taken, else the board's rails if it has readable ones, else the estimate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hostctl.client import Board
 from hostctl.errors import MeasurementInvalid, UsageError
 from hostctl.inventory import Device, Inventory, MeterConfig
 from hostctl.session.observe import cpu_readings
+from hostctl.session.thismachine import check_sees_board, with_rail_map
 from power import catalogue
 from power.calibrate import calibrated
 from power.catalogue import DRIVERS, driver
@@ -29,7 +30,7 @@ from power.meters.estimate import CpuTimeReading
 from power.rails.totals import total_rails
 
 NONE = "none"
-PLAIN = ("board", "estimate", "hwmon", "rapl")
+PLAIN = ("board", "estimate", "hailo", "hwmon", "jetson-ina3221", "nvml", "rapl", "tegrastats")
 """Drivers that work without an entry in farm.toml."""
 _COUNTER_INTERVALS_S = (0.02, 0.5)
 _READINGS_PER_WINDOW = 100
@@ -111,7 +112,8 @@ def make_meter(
         return _estimate(config, device, board)
     if config.driver == "board":
         return _board_meter(config, board, window_s)
-    own = own_meter(config)
+    check_sees_board(config, device)
+    own = own_meter(with_rail_map(config, device))
     if driver(config.driver).is_instrument:
         return SessionMeter(own)
     # Whoever samples must go on sampling for a moment; a counter is read when it is stopped.

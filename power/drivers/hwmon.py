@@ -11,9 +11,10 @@ is taken.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, Self, get_args
 
 from power.drivers.onboard import OnBoard, Wanted
+from power.meter import Scope
 from power.options import Options
 from power.rails import RailMap
 from power.timebase import Timebase
@@ -39,6 +40,7 @@ def _map(options: Options) -> RailMap | None:
     sensors = table.mapping("sensors") or {}
     factors = table.mapping("factors") or {}
     total = table.names("total")
+    scope = table.choice("scope", get_args(Scope), "board")
     table.done()
     names = {key: value for key, value in sensors.items() if isinstance(value, str) and value}
     known = {
@@ -51,7 +53,7 @@ def _map(options: Options) -> RailMap | None:
             options.fail(f"rail_map speaks of the rail '{key}', which none of its sensors is")
     if len(known) != len(factors):
         options.fail("the factors of rail_map must be numbers above 0")
-    return RailMap(_plain(names), total, known)
+    return RailMap(_plain(names), total, known, scope)
 
 
 def _plain(names: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self, get_args
+from typing import ClassVar, Self
 
 from power.drivers.base import SIMULATED_SERIAL, PolledInstrument
 from power.errors import MeterUnavailable, NoReading
@@ -131,9 +131,7 @@ class OnBoard(PolledInstrument):
         """What the rails cover together."""
         names = [rail.name for rail in self._rails]
         known = total_scope(names, self._all_names)
-        return next((scope for scope in get_args(Scope) if scope == known), None) or widest(
-            rail.scope for rail in self._rails
-        )
+        return widest([known] if known else (rail.scope for rail in self._rails))
 
     @property
     def resolution_w(self) -> float | None:

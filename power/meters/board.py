@@ -15,7 +15,7 @@ import numpy as np
 
 from power.errors import MeterUnavailable, NoReading
 from power.meter import Capabilities, Meter, shared_reading, widest
-from power.rails.totals import total_rails
+from power.rails.totals import total_rails, total_scope
 from power.trace import Reading, Trace, total
 from power.uncertainty import stated_accuracy
 
@@ -84,14 +84,16 @@ class BoardMeter(Meter):
         self._wanted, self._interval_s = tuple(rails), interval_s
         self._accuracy = None if accuracy is None else stated_accuracy(accuracy, name)
         self._rails: list[RemoteRail] = []
+        self._all_names: tuple[str, ...] = ()
         self._receiver: _Receiver | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """What the board says of its rails."""
+        known = total_scope([rail.name for rail in self._rails], self._all_names)
         return Capabilities(
             reading=self._reading,
-            scope=widest(rail.scope for rail in self._rails),
+            scope=widest([known] if known else (rail.scope for rail in self._rails)),
             rate_hz=None if self._interval_s is None else 1.0 / self._interval_s,
             accuracy=self._accuracy,
             clock="board",
@@ -112,7 +114,7 @@ class BoardMeter(Meter):
                 raise MeterUnavailable(f"The board has no rail '{name}'; it has {', '.join(known)}.")
             if known[name].unreadable_reason:
                 raise MeterUnavailable(known[name].unreadable_reason)
-        self._rails = [known[name] for name in names]
+        self._rails, self._all_names = [known[name] for name in names], tuple(known)
         shared_reading(rail.reading for rail in self._rails)
 
     def _start(self) -> None:

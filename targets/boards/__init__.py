@@ -18,7 +18,9 @@ _PRECISIONS = ("int8", "fp16", "fp32")
 _TEXTS = ("display_name", "manufacturer", "soc", "architecture", "memory", "os", "notes")
 _LISTS = ("frameworks", "rails", "sources")
 _REQUIRED = ("display_name", "manufacturer", "sources")
-_TABLES = ("peak_gops", "power_estimate")
+_TABLES = ("peak_gops", "power_estimate", "rail_map")
+_RAIL_MAP = ("sensors", "factors", "total", "scope", "source")
+_SCOPES = ("rail", "card", "module", "board")
 _ESTIMATE = ("idle_w", "max_w", "idle_w_per_cpu", "max_w_per_cpu", "source")
 
 
@@ -40,6 +42,16 @@ class PowerEstimate(NamedTuple):
         raise BoardInvalid("A power estimate needs idle and maximum watts of the board or of each CPU.")
 
 
+class RailMap(NamedTuple):
+    """What a board's power sensors measure that Linux shows by the name of the chip only."""
+
+    sensors: Dict[str, str]  # name of the hwmon chip -> name of the rail
+    factors: Dict[str, float]  # rail -> multiplier, where the sensor sees one of several phases
+    total: Tuple[str, ...]  # rails whose sum is the whole; empty if nobody says
+    scope: str  # what the total covers: "rail", "card", "module" or "board"
+    source: str
+
+
 class Board(NamedTuple):
     """What is published about a board; None or empty is unknown."""
 
@@ -55,6 +67,7 @@ class Board(NamedTuple):
     tdp_w: Optional[float]
     power_estimate: Optional[PowerEstimate]
     rails: Tuple[str, ...]
+    rail_map: Optional[RailMap]
     sources: Tuple[str, ...]
     notes: Optional[str]
 
@@ -107,6 +120,7 @@ def parse_board(name: str, text: str) -> Board:
         tdp_w=tdp_w,
         power_estimate=_estimate(name, data),
         rails=lists["rails"],
+        rail_map=_rail_map(name, data),
         sources=lists["sources"],
         notes=texts["notes"],
     )
@@ -184,4 +198,40 @@ def _estimate(name: str, data: Dict[str, Any]) -> Optional[PowerEstimate]:
         watts.get("idle_w_per_cpu"),
         watts.get("max_w_per_cpu"),
         source,
+    )
+
+
+def _rail_map(name: str, data: Dict[str, Any]) -> Optional[RailMap]:
+    if "rail_map" not in data:
+        return None
+    table = _table(name, data, "rail_map", _RAIL_MAP)
+    sensors = table.get("sensors")
+    factors = table.get("factors", {})
+    total = _list(name, table, "total")
+    source = _text(name, table, "source")
+    scope = table.get("scope", "rail")
+    named = isinstance(sensors, dict) and all(isinstance(rail, str) and rail for rail in sensors.values())
+    if not named or not sensors or not isinstance(factors, dict) or source is None or scope not in _SCOPES:
+        raise BoardInvalid(
+            "The rail_map of the board '{}' needs sensors (chip = \"rail\"), a source, and a scope of {}.".format(
+                name, ", ".join(_SCOPES)
+            ),
+            board=name,
+            key="rail_map",
+        )
+    for rail in tuple(factors) + total:
+        if rail not in sensors.values():
+            raise BoardInvalid(
+                "The rail_map of the board '{}' speaks of the rail '{}', which none of its sensors is.".format(
+                    name, rail
+                ),
+                board=name,
+                key="rail_map",
+            )
+    return RailMap(
+        sensors=dict(sensors),
+        factors={rail: _positive(name, factors, rail) for rail in factors},
+        total=total,
+        scope=scope,
+        source=source,
     )
