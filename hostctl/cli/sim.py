@@ -108,6 +108,11 @@ def _made(
     from power.sim.load import Load
 
     simulated = driver(driver_name).simulated()
+    if simulated.is_in_process:
+        raise UsageError(
+            f"The simulated {driver_name} stands behind a Python module and is seen by its own process only; use it from "
+            f"a script: {simulated.__module__}.{simulated.__name__}."
+        )
     if port is not None:
         if "port" not in inspect.signature(simulated).parameters:
             raise UsageError(f"The simulated {driver_name} is not reached over TCP, so it takes no --port.")

@@ -19,6 +19,8 @@ class Simulator(ABC):
 
     driver: ClassVar[str]
     """Name of the driver that reads it."""
+    is_in_process: ClassVar[bool] = False
+    """Whether only the process that it runs in can reach it: what stands behind a vendor's Python module."""
     supply_v: ClassVar[float] = 5.0
     """Voltage of the supply it is usually put into."""
 

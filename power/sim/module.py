@@ -17,6 +17,7 @@ _numbers = itertools.count(1)
 class SimulatedModule(Simulator):
     """Puts a module in place, under a name of its own, for as long as it serves; other processes cannot see it."""
 
+    is_in_process = True
     vendor: ClassVar[str]
     """What the real module is called."""
 

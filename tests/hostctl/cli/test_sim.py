@@ -58,6 +58,7 @@ def test_the_list_holds_every_simulated_instrument(hostctl: Hostctl) -> None:
     ("arguments", "words"),
     [
         (("yokogawa-wt31",), "did you mean 'yokogawa-wt310'"),
+        (("nvml",), "seen by its own process only"),
         (("estimate",), "There is no simulated instrument"),
         (("yokogawa-wt310", "--load", "sqare=1"), "did you mean square="),
         (("yokogawa-wt310", "--fault", "dely_s=1"), "did you mean 'delay_s'"),
