@@ -220,6 +220,9 @@ DRIVERS: dict[str, Driver] = {
     "rdtech-um24c": _instrument("rdtech", "Um24c", "serial", "RuiDeng UM24C USB meter", "port"),
     "rdtech-um25c": _instrument("rdtech", "Um25c", "serial", "RuiDeng UM25C USB meter", "port"),
     "rdtech-um34c": _instrument("rdtech", "Um34c", "serial", "RuiDeng UM34C USB meter", "port"),
+    "wattsup-pro": _instrument(
+        "wattsup_pro", "WattsUpPro", "serial", "Watts up? PRO wall meter", "port baud"
+    ),
 }
 
 

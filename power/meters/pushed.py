@@ -13,8 +13,10 @@ from power.errors import LinkLost, NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
 from power.sample import Sample
 from power.sampler import trace_of
+from power.timebase import Timebase
 from power.trace import Trace
 
+LOOK_S, TURN_S = 0.05, 0.0005
 WAIT_S = 0.1
 """How long the thread waits before it looks whether it is still wanted."""
 
@@ -32,7 +34,7 @@ class PushedMeter(InstrumentMeter[PushedInstrument]):
     def _start(self) -> None:
         self._instrument.begin()
         self._listener = _Listener(self.name, self._instrument)
-        self._listener.start()
+        self._listener.start(self._timebase)
 
     def _stop(self) -> Trace:
         listener, self._listener = self._listener, None
@@ -67,10 +69,12 @@ class _Listener:
         self._first, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="power-listener", daemon=True)
 
-    def start(self) -> None:
+    def start(self, timebase: Timebase) -> None:
         """Begin, and wait for the first reading. Raises LinkLost if none comes."""
         self._thread.start()
-        self._first.wait()
+        # Time has to pass for it, in a simulation too, where that takes none: the thread must get its turn.
+        while not self._first.wait(TURN_S):
+            timebase.sleep(LOOK_S)
         if self._error is not None:
             raise self._error
 
