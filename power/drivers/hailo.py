@@ -128,6 +128,7 @@ class Hailo(PolledInstrument):
             with contextlib.suppress(PowerError):
                 self.end()
             raise self._failed(error) from None
+        self._timebase.sleep(1.05 * self._value_s)  # before that there is nothing to read
 
     def read(self) -> Sample:
         """Return the mean since the last reading; no value where the module has finished none since."""

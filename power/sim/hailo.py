@@ -135,7 +135,7 @@ class _Control:
             raise failure(6, "HAILO_INVALID_OPERATION")
         self._simulator.is_protected = False
         self._value_s = 2.0 * SAMPLING_S * int(averaging_factor)
-        self._started_s, self._cleared = self._now_s(), 0
+        self._started_s, self._cleared = self._simulator.sensor.now_s(), 0
 
     def get_power_measurement(self, should_clear: bool = True) -> SimpleNamespace:
         """Return the mean of the values since the last call that cleared."""
@@ -148,7 +148,7 @@ class _Control:
             raise failure(8, "HAILO_INTERNAL_FAILURE")
         if self._started_s is None:
             raise failure(6, "HAILO_INVALID_OPERATION")
-        finished = math.floor((self._now_s() - self._started_s) / self._value_s + 1e-9)
+        finished = max(math.floor((self._now_s() - self._started_s) / self._value_s + 1e-9), self._cleared)
         if faults.silent_after and self._reads > faults.silent_after:
             finished = self._cleared
         count, first = finished - self._cleared, self._cleared

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 
 import pytest
 
 from power.catalogue import make_meter
+from power.drivers.hailo import Hailo
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
 from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
-from power.sim.hailo import GAIN_LIMIT, OFFSET_LIMIT_A, SimulatedHailo
+from power.sim.hailo import GAIN_LIMIT, OFFSET_LIMIT_A, AveragingFactor, HailoRTException, SimulatedHailo
 from power.sim.load import Load
 from power.sim.waveforms import Constant
 from power.timebase import Timebase
+from tests.power.fakes.script import Script
 from tests.power.trials import Levels, Timing, check_coverage, run_trial
 
 LIMITS: dict[str, object] = {
@@ -61,8 +64,64 @@ def test_the_protection_is_off_while_it_measures_and_no_longer() -> None:
         assert protected(simulator)
         assert not simulator.is_open
     assert trace.power_w is not None
+    assert trace.lost <= 1  # the last reading may come before a value is finished
     assert trace.power_w == pytest.approx([3.0] * len(trace))
     assert trace.averaging_s == pytest.approx(2 * 2 * 1.1e-3 * 256)
+
+
+def test_dialogue() -> None:
+    """The exact calls, in order; `scan` and `Device` are HailoRT's, all others are of Device.control."""
+    time = VirtualTime()
+    board = SimpleNamespace(
+        product_name="HAILO-8\0", serial_number="HLLWM2A2331\0", firmware_version="4.20.0"
+    )
+    script = Script(
+        [
+            ("scan", (), {}, ["0000:01:00.0"]),
+            ("Device", ("0000:01:00.0",), {}, None),
+            ("identify", (), {}, board),
+            ("stop_power_measurement", (), {}, None),
+            ("set_power_measurement", (), {}, None),
+            ("start_power_measurement", (), {"averaging_factor": AveragingFactor.AVERAGE_64}, None),
+            ("get_power_measurement", (), {"should_clear": True}, reading(2.5, 3)),
+            ("get_power_measurement", (), {"should_clear": True}, reading(0.0, 0)),
+            ("stop_power_measurement", (), {}, None),
+            ("release", (), {}, None),
+        ]
+    )
+    with script.module(
+        "wattfarm_scripted_hailo", HailoRTException=HailoRTException, AveragingFactor=AveragingFactor
+    ) as module:
+        vars(module)["Device"] = scripted_device(script)
+        instrument = Hailo(time, averaging=64, module=module.__name__)
+        identity = instrument.connect()
+        assert (identity.model, identity.serial, identity.firmware) == ("HAILO-8", "HLLWM2A2331", "4.20.0")
+        assert not identity.is_simulated
+        instrument.begin()
+        assert instrument.read().power_w == 2.5
+        assert instrument.read().power_w is None
+        instrument.end()
+        instrument.make_safe()
+        instrument.disconnect()
+    script.check_used_up()
+
+
+def reading(average_w: float, count: int) -> SimpleNamespace:
+    return SimpleNamespace(average_value=average_w, total_number_of_samples=count)
+
+
+def scripted_device(script: Script) -> type:
+    class Device:
+        def __init__(self, identifier: str) -> None:
+            script.call("Device", identifier)
+            self.control = script
+
+        def release(self) -> None:
+            script.call("release")
+
+        scan = staticmethod(lambda: script.call("scan"))
+
+    return Device
 
 
 def test_a_stop_that_fails_once_is_tried_again() -> None:
@@ -94,14 +153,14 @@ def test_readings_without_a_finished_value_are_none() -> None:
     assert (trace.power_w > 0.0).all()
 
 
-def test_a_recording_too_short_for_a_value_yields_none() -> None:
+def test_a_module_that_never_finishes_a_value_yields_none() -> None:
     time = VirtualTime()
     with (
-        SimulatedHailo(Load(Constant(3.0)), timebase=time) as simulator,
+        SimulatedHailo(Load(Constant(3.0)), timebase=time, faults=Faults(delay_s=60.0)) as simulator,
         make_meter("h", "hailo", simulator.options, timebase=time) as meter,
     ):
         meter.start()
-        time.sleep(0.1)
+        time.sleep(5.0)
         with pytest.raises(NoReading, match="no reading at all"):
             meter.stop()
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from power.catalogue import make_meter
+from power.drivers.nvml import Nvml
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
 from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
 from power.sim.load import Load
-from power.sim.nvml import GAIN_LIMIT, SimulatedNvml
+from power.sim.nvml import GAIN_LIMIT, NVMLError, SimulatedNvml
 from power.sim.waveforms import Constant
 from power.timebase import Timebase
+from tests.power.fakes.script import Script
 from tests.power.trials import Levels, Timing, check_coverage, run_trial
 
 LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": 0.0}}
@@ -26,6 +29,45 @@ HOPPER, VOLTA, PASCAL = 9, 5, 4
 
 def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
     return SimulatedNvml(load, timebase=timebase, seed=seed)
+
+
+def test_dialogue() -> None:
+    """The exact calls, in order: the counter is not there, the power of an instant is."""
+    script = Script(
+        [
+            ("nvmlInit", (), {}, None),
+            ("nvmlDeviceGetHandleByUUID", ("GPU-7",), {}, "card"),
+            ("nvmlDeviceGetName", ("card",), {}, b"NVIDIA GeForce GTX 1660"),
+            ("nvmlDeviceGetTotalEnergyConsumption", ("card",), {}, NVMLError(3)),
+            ("nvmlDeviceGetFieldValues", ("card", [186]), {}, [field(0, 31_250)]),
+            ("nvmlDeviceGetSerial", ("card",), {}, NVMLError(3)),
+            ("nvmlDeviceGetUUID", ("card",), {}, "GPU-7"),
+            ("nvmlSystemGetDriverVersion", (), {}, "535.104"),
+            ("nvmlDeviceGetFieldValues", ("card", [186]), {}, [field(0, 31_250)]),
+            ("nvmlDeviceGetFieldValues", ("card", [186]), {}, [field(999, 0)]),
+            ("nvmlShutdown", (), {}, None),
+        ]
+    )
+    with script.module("wattfarm_scripted_nvml", NVMLError=NVMLError) as module:
+        card = Nvml(VirtualTime(), uuid="GPU-7", module=module.__name__)
+        identity = card.connect()
+        assert (identity.model, identity.serial, identity.firmware) == (
+            "NVIDIA GeForce GTX 1660",
+            "GPU-7",
+            "535.104",
+        )
+        card.begin()
+        assert card.read().power_w == 31.25
+        with pytest.raises(InstrumentError, match=r"did not answer \(Unknown Error\)"):
+            card.read()
+        card.make_safe()
+        card.disconnect()
+        card.disconnect()
+    script.check_used_up()
+
+
+def field(code: int, milli_w: int) -> SimpleNamespace:
+    return SimpleNamespace(nvmlReturn=code, value=SimpleNamespace(uiVal=milli_w))
 
 
 @pytest.mark.parametrize(("mode", "interval_s"), [("energy", 0.1), ("average", 0.25)])

@@ -105,6 +105,39 @@ def test_energy_in_real_time(name: str, make: Any, options: dict[str, object]) -
     assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
 
 
+@pytest.mark.parametrize(
+    ("kernel", "module", "files"),
+    [
+        ("ina3221", "Orin NX, Orin Nano", ["in1_input", "curr1_input"]),
+        ("ina3221x", "Nano", ["in_power0_input", "in_voltage0_input", "in_current0_input"]),
+    ],
+)
+def test_the_files_of_a_reading_in_order(
+    kernel: Any, module: str, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dialogue of a meter that reads files: these, in this order, and no other of the 30 that are there."""
+    opened: list[str] = []
+    real_open = os.open
+
+    def watching(path: Any, flags: int, mode: int = 0o777) -> int:
+        opened.append(Path(path).name)
+        return real_open(path, flags, mode)
+
+    time = VirtualTime()
+    with SimulatedJetsonIna3221(
+        Load(Constant(4.0)), timebase=time, kernel=kernel, module=module
+    ) as simulator:
+        driver = JetsonIna3221.from_options(Options(simulator.options, "m"), time)
+        driver.connect()
+        driver.begin()
+        monkeypatch.setattr("power.rails.model.os.open", watching)
+        sample = driver.read()
+        monkeypatch.undo()
+    assert opened == files
+    assert sample.power_w == pytest.approx(4.0, rel=0.01)
+    assert sample.voltage_v == pytest.approx(5.0)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("module", list(BOARDS))
 def test_the_total_of_every_module_under_both_kernels(module: str, kernel: Any) -> None:

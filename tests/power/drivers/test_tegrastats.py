@@ -109,6 +109,16 @@ def test_the_total_never_counts_twice(line: str, total_w: float, scope: str, tmp
     assert set(trace.power_w.round(6)) == {round(total_w, 6)}
 
 
+def test_the_short_names_of_older_releases(tmp_path: Path) -> None:
+    line = "RAM 1/2MB VDD_IN 2532/2698 VDD_CPU 152/241 VDD_GPU 152/152 VDD_SOC 381/406 VDD_WIFI 0/19 VDD_DDR 115/134"
+    with make_meter("t", "tegrastats", {"command": printing(tmp_path, line)}) as meter:
+        meter.start()
+        trace = meter.stop()
+        assert meter.capabilities.scope == "module"
+    assert trace.power_w is not None
+    assert trace.power_w[0] == pytest.approx(2.532)
+
+
 def test_named_rails_are_added(tmp_path: Path) -> None:
     settings = {"command": printing(tmp_path, ORIN), "rails": ["VDD_GPU_SOC", "VDD_CPU_CV"]}
     with make_meter("t", "tegrastats", settings) as meter:
