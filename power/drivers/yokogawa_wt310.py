@@ -171,13 +171,18 @@ class Wt310(ScpiInstrument, PolledInstrument):
             current_a = power_w = energy_wh = None
             is_over = True
         return Sample(
-            now_ns if asked_ns is None else (asked_ns + now_ns) // 2,
+            now_ns if asked_ns is None else (asked_ns + now_ns) // 2 - self._mean_age_ns,
             power_w=None if self._integrates else power_w,
             voltage_v=voltage_v,
             current_a=current_a,
             energy_j=energy_wh * 3600.0 if self._integrates and energy_wh is not None else None,
             is_clipped=is_over,
         )
+
+    @property
+    def _mean_age_ns(self) -> int:
+        """A counter is up to one update old, half of one in the mean; what that varies by is a part of the uncertainty."""
+        return round(0.5e9 * self._period_s)
 
     def end(self) -> None:
         """Stop the integration; see whether the ranges are still the same, and whether errors came up meanwhile."""
