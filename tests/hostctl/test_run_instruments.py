@@ -20,6 +20,9 @@ from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
 
 IDLE_W, MAX_W = 2.0, 10.0
 INSTRUMENTS: dict[str, dict[str, Any]] = {
+    "jetson-ina3221": {"shunt_tolerance": 0.01},
+    "rapl": {"accuracy": {"gain": 0.02, "offset_w": 0.05}},
+    "tegrastats": {"accuracy": {"gain": 0.01, "offset_w": 0.04}},
     "tektronix-mdo4000": {
         "rate_hz": 10_000.0,
         "voltage": {"channel": 1, "range_v": 2.0, "offset_v": 5.0},
@@ -48,7 +51,9 @@ def add_meter(hostctl: Hostctl, name: str, simulator: Simulator, settings: dict[
     """Write an instrument into the inventory."""
     values = {"driver": simulator.driver, "scope": "board", **simulator.options, **settings}
     with hostctl.config.open("a") as file:
-        file.write(f"[meters.{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in values.items()))
+        file.write(
+            f"[meters.{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in values.items())
+        )
 
 
 @pytest.mark.slow
@@ -58,10 +63,17 @@ def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model:
         hostctl.add_device("bench", board, meter="m1")
         add_meter(hostctl, "m1", simulator, INSTRUMENTS[name])
         (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH)
-    assert not {"FAILED", "ENERGY_UNAVAILABLE", "TRACE_GAPS", "CLIPPED_SAMPLES"} & codes(result), result["flags"]
+    assert not {"FAILED", "ENERGY_UNAVAILABLE", "TRACE_GAPS", "CLIPPED_SAMPLES"} & codes(result), result[
+        "flags"
+    ]
     assert result["valid"] or codes(result) & BOARD_MOODS, result["flags"]
     meter = result["meter"]
-    assert (meter["name"], meter["driver"], meter["scope"], meter["kind"]) == ("m1", name, "board", "simulated")
+    assert (meter["name"], meter["driver"], meter["scope"], meter["kind"]) == (
+        "m1",
+        name,
+        "board",
+        "simulated",
+    )
     assert "ENERGY_SIMULATED" in codes(result)
     for number in (result["power_w"], result["idle_power_w"], result["energy_per_inference_mj"]["gross"]):
         assert number["value"] > 0.0

@@ -158,6 +158,7 @@ def simulated(style: Any) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "tegrastats",
