@@ -99,7 +99,7 @@ class Rail(google.protobuf.message.Message):
     unreadable_reason: builtins.str
     """Empty if the rail can be read; else why not, and what to do."""
     is_total: builtins.bool
-    """Whether this rail already contains the others of its group, so that nothing may be added to it."""
+    """Whether this rail is the whole of the board, or one of those whose sum is: no other may be added to them."""
     def __init__(
         self,
         *,
