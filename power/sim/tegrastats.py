@@ -101,13 +101,12 @@ class SimulatedTegrastats(Simulator):
 
     def stop(self) -> None:
         """Switch the board off: the program ends."""
-        if self._fifo < 0:
-            return
-        self._end_program()
-        os.write(self._fifo, b"stop\n")
-        self._thread.join()
-        os.close(self._fifo)
-        self._fifo = -1
+        if self._fifo >= 0:
+            self._end_program()
+            os.write(self._fifo, b"stop\n")
+            self._thread.join()
+            os.close(self._fifo)
+            self._fifo = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def settled(self) -> None:
