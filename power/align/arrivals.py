@@ -6,14 +6,16 @@ sight of a sample. All (t0, interval) that satisfy this form a polygon; sample t
 the bound is half of what it allows at the worst sample. The idea is that of the lower envelope of one-way delays: S. B. Moon,
 P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay measurements", INFOCOM 1999.
 
-Over minutes a crystal's tolerance alone would be milliseconds. Therefore the shortest delay is taken to be the same early
-and late in the record, as far as the record itself shows it to be (`_rate_range`); without enough arrivals it is not.
+Arrivals alone cannot tell a clock that runs slow from delays that grow: a host that asks in step with the instrument's own
+pieces finds samples of slowly changing age, at worst as old as its questions are apart. Therefore the shortest delay is taken
+to be steady only to the time between arrivals (`_rate_range`), and over minutes the crystal's tolerance is narrowed only where
+arrivals are frequent, about (1 s / 10⁻⁴ = 10 000 in a record at ±100 ppm). Of a drift of the shortest delay by more than that,
+as evenly as a clock would drift, nothing can be known and the bound does not speak.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +25,13 @@ from power.errors import ClockError
 
 PARTS = 10
 """The record is cut into so many parts, whose shortest delays are compared."""
-LEAST_PER_PART = 8
-_STEPS = 64
-"""Of a golden-section search: leaves 10⁻¹³ of the range."""
-_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+RANK = 32
+"""How far a part's shortest delay lies below so many more is how far it may lie above what it would have been at best."""
+LEAST_PER_PART = 2 * RANK
+_HALVINGS = 40
+"""Of a range of the interval: leaves 10⁻¹² of it."""
+_PASSES = 64
+"""Over the arrivals, to leave out those that are never the earliest."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -117,45 +122,84 @@ class _Record:
 
 
 def _rate_range(record: _Record, low: float, high: float) -> tuple[float, float] | None:
-    """Narrow the interval by the lower envelope of the arrivals; None if there are too few of them.
+    """Narrow the interval by the parts' shortest delays; None if there are too few arrivals or the delays are not steady.
 
-    The line below all arrivals that comes closest to them misses the parts' shortest delays by b at most. If true shortest
-    delays differ by no more than b either, its slope is off by no more than 2 b over the distance of the outer parts.
+    A sample that a question brings was the youngest: it is no older than the next one that comes is later. So the shortest delay
+    of a part is above the shortest of all by no more than the time between arrivals and what its scatter leaves to chance.
     """
-    count = record.count
-    if len(count) < PARTS * LEAST_PER_PART or count[-1] <= count[0]:
+    if len(record.count) < PARTS * LEAST_PER_PART or np.any(np.diff(record.count) <= 0.0):
         return None
-    interval = _closest_slope(record, low, high)
-    above_s = record.since_s - count * interval
-    above_s -= above_s.min()
-    edges = np.linspace(0, len(count), PARTS + 1).astype(int)
-    lowest = [begin + int(np.argmin(above_s[begin:end])) for begin, end in itertools.pairwise(edges)]
-    misfit_s = float(np.max(above_s[lowest]))
-    reach = float(count[lowest[-1]] - count[lowest[0]])
-    if reach <= 0.0:
+    parts = [
+        (record.count[piece], record.since_s[piece])
+        for piece in np.array_split(np.arange(len(record.count)), PARTS)
+    ]
+    apart_s = high * np.array([np.median(np.diff(count)) for count, _ in parts])
+    hulls = [_lower_hull(*part) for part in parts]
+    found = low, high
+    for _ in range(2):  # the scatter is seen better once the rate is known better
+        middle = 0.5 * (found[0] + found[1])
+        scatter_s = np.array([_scatter_s(since_s - count * middle) for count, since_s in parts])
+        if _steady(hulls, 0.5 * apart_s, 0.5 * scatter_s, low, high) is None:
+            return None
+        within = _steady(hulls, apart_s, scatter_s, low, high)
+        if within is None:
+            return None
+        found = within
+    return found
+
+
+def _scatter_s(delay_s: Floats) -> float:
+    """Return how far the shortest delay lies below RANK others."""
+    lowest = np.partition(delay_s, [0, RANK])
+    return float(lowest[RANK] - lowest[0])
+
+
+def _steady(
+    hulls: list[tuple[Floats, Floats]], apart_s: Floats, scatter_s: Floats, low: float, high: float
+) -> tuple[float, float] | None:
+    """Return the intervals with which no part's shortest delay is too far above another's; None if there are none.
+
+    A longer interval lowers what comes late against what comes early, so there is one limit each way.
+    """
+
+    def ends_s(interval: float) -> tuple[Floats, Floats]:
+        """Return between what each part's shortest delay would have been at best."""
+        delay_s = np.array([np.min(since_s - count * interval) for count, since_s in hulls])
+        return delay_s - apart_s - scatter_s, delay_s + scatter_s
+
+    def too_short(interval: float) -> bool:
+        least_s, most_s = ends_s(interval)
+        return bool(np.any(least_s[1:] > np.minimum.accumulate(most_s)[:-1]))
+
+    def too_long(interval: float) -> bool:
+        least_s, most_s = ends_s(interval)
+        return bool(np.any(np.maximum.accumulate(least_s)[:-1] > most_s[1:]))
+
+    if too_short(high) or too_long(low):
         return None
-    margin = 2.0 * misfit_s / reach
-    return max(low, interval - margin), min(high, interval + margin)
+    shortest, longest = low, high
+    if too_short(low):
+        shortest = _border(too_short, low, high)
+    if too_long(high):
+        longest = _border(too_long, high, low)
+    return (shortest, longest) if shortest <= longest else None
 
 
-def _closest_slope(record: _Record, low: float, high: float) -> float:
-    """Return the slope of the line below all arrivals whose mean distance to them is least: a concave maximum."""
-    middle = float(record.count.mean())
+def _border(is_out: Callable[[float], bool], out: float, within: float) -> float:
+    """Return where an interval ceases to be out of the range, on the outer side."""
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (out + within)
+        out, within = (middle, within) if is_out(middle) else (out, middle)
+    return out
 
-    def height(interval: float) -> float:
-        return record.envelope_s(interval) + middle * interval
 
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = height(left), height(right)
-    for _ in range(_STEPS):
-        if at_left < at_right:
-            low, left, at_left = left, right, at_right
-            right = low + _GOLDEN * (high - low)
-            at_right = height(right)
-        else:
-            high, right, at_right = right, left, at_left
-            left = high - _GOLDEN * (high - low)
-            at_left = height(left)
-        if high - low <= 1e-14 * high:
+def _lower_hull(count: Floats, since_s: Floats) -> tuple[Floats, Floats]:
+    """Leave out arrivals above a line between two others: no interval makes theirs the shortest delay."""
+    for _ in range(_PASSES):
+        rise, run = np.diff(since_s), np.diff(count)
+        keep = np.ones(len(count), bool)
+        keep[1:-1] = rise[:-1] * run[1:] < rise[1:] * run[:-1]
+        if keep.all():
             break
-    return 0.5 * (low + high)
+        count, since_s = count[keep], since_s[keep]
+    return count, since_s

@@ -154,7 +154,8 @@ def out_of_step(period_s: float, about_s: float) -> float:
     """Return a time between questions, of about `about_s`, that never falls into step with what comes each `period_s`.
 
     Questions a golden ratio of periods apart find samples of ever different age, young ones among them, in every part of a
-    recording. Would they keep step, the slow change of that age would pass for the instrument's clock (power/align/arrivals.py).
+    recording. Only a young one says how late the samples can be at most: in step, sample times would be known up to twice
+    worse, though no worse than their bound states (power/align/arrivals.py).
     """
     if period_s > about_s:
         return period_s / (round(period_s / about_s) + GOLDEN)

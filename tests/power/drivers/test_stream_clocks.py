@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from power.catalogue import driver, make_meter
+from power.drivers import keysight_34465a, keysight_n6705, rs_ngu
 from power.drivers.scpi_instrument import out_of_step
 from power.errors import ClockError
 from power.sim.clock import VirtualTime
@@ -24,7 +25,14 @@ STREAMS = {
 @pytest.mark.parametrize("ppm", [-80.0, 80.0])
 @pytest.mark.parametrize("delay_s", [0.0, 0.005])
 @pytest.mark.parametrize("name", sorted(STREAMS))
-def test_an_edge_lands_where_it_was(name: str, ppm: float, delay_s: float) -> None:
+@pytest.mark.parametrize("in_step", [False, True])
+def test_an_edge_lands_where_it_was(
+    name: str, ppm: float, delay_s: float, in_step: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_step:
+        monkeypatch.setattr(keysight_34465a, "out_of_step", lambda period_s, about_s: about_s)
+        monkeypatch.setattr(keysight_n6705, "out_of_step", lambda period_s, about_s: about_s)
+        monkeypatch.setattr(rs_ngu.RsNgu, "fetch_s", 0.05)
     time, found = VirtualTime(), driver(name).simulated()
     edge_s = time.now_ns() / 1e9 + 41.2345
     power = During(edge_s, edge_s + 10.0, Constant(8.0), Constant(2.0))
