@@ -100,6 +100,13 @@ DRIVERS: dict[str, Driver] = {
     "hwmon": _instrument(
         "hwmon", "Hwmon", "host", "this machine's INA and other hwmon sensors", f"{RAILS} rail_map"
     ),
+    "ina-serial": _instrument(
+        "ina_serial",
+        "InaSerial",
+        "serial",
+        "INA219, INA226 or INA3221 read by a microcontroller",
+        "port baud shunt_ohm shunt_tolerance channels clock_ppm",
+    ),
     "jetson-ina3221": _instrument(
         "jetson_ina3221",
         "JetsonIna3221",

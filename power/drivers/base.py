@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from power.errors import WrongInstrument
 from power.meter import Identity, Scope
@@ -25,6 +26,7 @@ from power.timebase import Timebase
 from power.trace import Flags, Floats, Reading
 from power.uncertainty import Accuracy
 
+Integers = NDArray[np.int64]
 LAST_READINGS = 3
 SIMULATED_SERIAL = "WATTFARM-SIM"
 """Serial numbers that begin like this are those of power/sim."""
@@ -181,6 +183,7 @@ class Block:
     """Successive samples of a stream.
 
     first_index  number of the first sample since `begin`; a jump is what was lost
+    index        [n] number of each sample, where some in between were lost; None if they follow one another
     arrival_ns   when the last of them had arrived, host's clock
     marker       level of the channel that the board's GPIO drives
     """
@@ -192,9 +195,17 @@ class Block:
     current_a: Floats | None = None
     clipped: Flags | None = None
     marker: Flags | None = None
+    index: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.power_w)
+
+    @property
+    def numbers(self) -> Integers:
+        """The number of each sample."""
+        if self.index is not None:
+            return self.index
+        return np.arange(self.first_index, self.first_index + len(self), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

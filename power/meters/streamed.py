@@ -87,7 +87,8 @@ class _Recording:
 def _trace(name: str, instrument: StreamedInstrument, start: Start, blocks: list[Block]) -> Trace:
     if not blocks:
         raise NoReading(f"The meter '{name}' yielded no sample; check that its source is alive.")
-    ends = np.array([block.first_index + len(block) - 1 for block in blocks], np.int64)
+    numbers = [block.numbers for block in blocks]
+    ends = np.array([of_block[-1] for of_block in numbers], np.int64)
     clock = fit_arrivals(
         ends,
         np.array([block.arrival_ns for block in blocks], np.int64) / 1e9,
@@ -95,11 +96,11 @@ def _trace(name: str, instrument: StreamedInstrument, start: Start, blocks: list
         instrument.clock_ppm,
         (start.earliest_ns / 1e9, start.latest_ns / 1e9),
     )
-    index = np.concatenate([np.arange(b.first_index, b.first_index + len(b)) for b in blocks])
+    index = np.concatenate(numbers)
     count = int(index[-1]) + 1
     average = instrument.reading == "average"
     return Trace(
-        clock.t0_s + clock.interval_s * index,
+        clock.times_s(index),
         power_w=np.concatenate([block.power_w for block in blocks]),
         voltage_v=_floats([block.voltage_v for block in blocks]),
         current_a=_floats([block.current_a for block in blocks]),

@@ -6,8 +6,15 @@ import contextlib
 import os
 import select
 import threading
+import time
 import tty
 from collections.abc import Callable
+
+from power.transports.serialport import OPEN
+
+SETTLE_S = 2.0
+"""So long may a host of this process take to read what was sent; after that, it is taken not to read any more."""
+_PAUSE_S = 2e-5
 
 
 class Pty:
@@ -23,6 +30,9 @@ class Pty:
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
         self.sent_bytes = 0
+        self._reader: object = None
+        self._missed_bytes = 0
+        self._is_read = True
         self._wake_read, self._wake_write = os.pipe()
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="sim-pty", daemon=True)
@@ -34,12 +44,35 @@ class Pty:
     def send(self, data: bytes) -> None:
         """Send bytes to the host; waits while the line is full. Nothing happens on a pulled cable."""
         view = memoryview(data)
+        self._meet_reader()
         with contextlib.suppress(OSError):
             while view and self._is_open:
                 if select.select([], [self._master], [], 0.2)[1]:
                     count = os.write(self._master, view[:4096])
                     self.sent_bytes += count
                     view = view[count:]
+
+    def settle(self) -> None:
+        """Wait, in real time, until the host has read what was sent: in virtual time, nobody's clock goes on before.
+
+        Only a host in this process can be waited for; nobody else's time is virtual.
+        """
+        deadline_s = time.monotonic() + SETTLE_S
+        while self._is_open and self._is_read and (line := OPEN.get(self.path)) is not None:
+            if line is not self._reader or line.received_bytes >= self.sent_bytes - self._missed_bytes:
+                return
+            self._is_read = time.monotonic() < deadline_s  # once is enough: nobody reads any more
+            time.sleep(_PAUSE_S)
+
+    def _meet_reader(self) -> None:
+        """Note what was sent before the line that is open now: opening throws it away."""
+        line = OPEN.get(self.path)
+        if line is not None and line is not self._reader:
+            self._reader, self._missed_bytes, self._is_read = (
+                line,
+                self.sent_bytes - line.received_bytes,
+                True,
+            )
 
     def hang_up(self) -> None:
         """Pull the cable from within `received`, whose thread cannot wait for itself."""

@@ -12,7 +12,7 @@ from power.sim.base import Simulator
 from power.sim.faults import Faults
 from power.sim.load import Load
 from power.sim.pty import Pty
-from power.timebase import HOST_TIME, Timebase
+from power.timebase import HOST_TIME, MonotonicTime, Timebase
 
 SETTLE_S = 2.0
 
@@ -20,7 +20,8 @@ SETTLE_S = 2.0
 class SerialSimulator(Simulator):
     """Serves on a pseudo-terminal. Subclasses take what the host sends in `heard` and send through `say`.
 
-    `consumed` counts the bytes that the host has read; None in real time, where nobody has to wait for it.
+    `consumed` counts the bytes that the host has read; None counts what a line of this process has read, in virtual time only:
+    in real time, nobody has to wait for it.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class SerialSimulator(Simulator):
         """The port."""
         return {"port": self._pty.path}
 
-    def say(self, data: bytes) -> None:
-        """Send a message to the host, spoilt as the faults ask for."""
+    def say(self, data: bytes, *, is_answer: bool = True) -> None:
+        """Send a message to the host, spoilt as the faults ask for. What is no answer is not delayed here: it is made later."""
         self._said += 1
         faults = self.faults
         if faults.disconnect_after and self._said > faults.disconnect_after:
@@ -64,12 +65,14 @@ class SerialSimulator(Simulator):
             return
         if faults.silent_after and self._said > faults.silent_after:
             return
-        if faults.delay_s:
+        if faults.delay_s and is_answer:
             self.timebase.sleep(faults.delay_s)
         self._pty.send(self._spoilt(data))
 
     def settled(self) -> None:
         """Wait until the host has read everything."""
+        if self._consumed is None and not isinstance(self.timebase, MonotonicTime):
+            self._pty.settle()
         until_s = time.monotonic() + SETTLE_S
         while self._consumed is not None and self._consumed() < self._pty.sent_bytes:
             if time.monotonic() > until_s:

@@ -5,10 +5,49 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import Any
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from power.errors import LinkLost, MeterUnavailable
 from power.timebase import HOST_TIME, Timebase
+
+T = TypeVar("T")
+
+OPEN: weakref.WeakValueDictionary[str, SerialLine] = weakref.WeakValueDictionary()
+"""The open lines of this process, by port: simulated instruments see here how far the host has read (power/sim/pty.py)."""
+
+
+class Line(Protocol):
+    """What drivers need of a serial line; SerialLine is one, a script in a test another."""
+
+    @property
+    def serial_number(self) -> str | None:
+        """Serial number of the adapter."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def read_some(self, timeout_s: float, most: int = 1 << 16) -> tuple[bytes, int]:
+        """Return what is there, or comes first, and when."""
+        ...
+
+    def gather(self, take: Callable[[bytes], T | None], timeout_s: float) -> T | None:
+        """Hand over what comes until it is enough."""
+
+    def drain(self) -> None:
+        """Throw away what has come."""
+
+    def quieten(self, quiet_s: float, within_s: float) -> bool:
+        """Throw away what comes until it is quiet."""
+        ...
+
+    def wake(self) -> None:
+        """End a wait in another thread."""
+
+    def close(self) -> None:
+        """Close."""
 
 
 class SerialLine:
@@ -31,6 +70,19 @@ class SerialLine:
             self._line: Any = serial.serial_for_url(port, baudrate=baud, timeout=0)
         except (serial.SerialException, ValueError, OSError) as error:
             raise MeterUnavailable(_why_not(port, error)) from None
+        OPEN[port] = self
+
+    @property
+    def serial_number(self) -> str | None:
+        """Serial number of the USB device behind the port; None where there is none, or it tells none."""
+        from serial.tools import list_ports
+
+        path = os.path.realpath(self.port)
+        with contextlib.suppress(OSError):
+            for found in list_ports.comports():
+                if os.path.realpath(found.device) == path:
+                    return found.serial_number or None
+        return None
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -64,6 +116,16 @@ class SerialLine:
         self.received_bytes += len(data)
         return data, arrival_ns
 
+    def gather(self, take: Callable[[bytes], T | None], timeout_s: float) -> T | None:
+        """Hand over what comes, in pieces, until `take` returns something; None if it has not within `timeout_s` of real time."""
+        deadline_s = time.monotonic() + timeout_s
+        while (left_s := deadline_s - time.monotonic()) > 0.0:
+            data, _ = self.read_some(left_s)
+            found = take(data) if data else None
+            if found is not None:
+                return found
+        return None
+
     def drain(self) -> None:
         """Throw away what has come and was not read."""
         try:
@@ -71,6 +133,21 @@ class SerialLine:
                 self.received_bytes += len(self._line.read(waiting))
         except self._broken as error:
             raise self._lost(error) from None
+
+    def quieten(self, quiet_s: float, within_s: float) -> bool:
+        """Throw away what comes until nothing does for `quiet_s` of real time; false if it has not been quiet `within_s`."""
+        deadline_s = time.monotonic() + within_s
+        while time.monotonic() < deadline_s:
+            if not self.read_some(quiet_s)[0]:
+                return True
+        return False
+
+    def wake(self) -> None:
+        """End a wait for bytes in another thread, where the port can: devices do, sockets wait on."""
+        cancel = getattr(self._line, "cancel_read", None)
+        if cancel is not None:
+            with contextlib.suppress(*self._broken):
+                cancel()
 
     def close(self) -> None:
         """Close the line. Never raises; harmless twice."""
