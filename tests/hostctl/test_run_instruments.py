@@ -18,11 +18,14 @@ from power.sim.load import Load, ProcessLoad
 from power.sim.parse import machine_busy_s
 from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
 
-IDLE_W, MAX_W = 2.0, 10.0
+BOARD_W, WALL_W = (2.0, 10.0), (20.0, 100.0)
+"""Idle and with busy processors."""
 INSTRUMENTS: dict[str, dict[str, Any]] = {
     "jetson-ina3221": {"shunt_tolerance": 0.01},
     "rapl": {"accuracy": {"gain": 0.02, "offset_w": 0.05}},
     "tegrastats": {"accuracy": {"gain": 0.01, "offset_w": 0.04}},
+    "rdtech-um25c": {},
+    "wattsup-pro": {},
     "tektronix-mdo4000": {
         "rate_hz": 10_000.0,
         "voltage": {"channel": 1, "range_v": 2.0, "offset_v": 5.0},
@@ -31,14 +34,21 @@ INSTRUMENTS: dict[str, dict[str, Any]] = {
     "yokogawa-wt310": {"voltage_range_v": 15.0, "current_range_a": 2.0, "update_s": 0.1},
 }
 """Driver → settings beside those that lead to its simulator."""
+SECONDS = ("--duration", "7s", "--warmup", "100ms", "--idle", "6s")
+"""For meters that read once a second."""
 LONG_ENOUGH = ("--duration", "3s", "--warmup", "100ms", "--idle", "2s")
+
+
+def levels_w(name: str) -> tuple[float, float]:
+    """Return what suits an instrument."""
+    return WALL_W if name == "wattsup-pro" else BOARD_W
 
 
 @contextmanager
 def simulated(name: str, *, faults: Faults | None = None) -> Iterator[Simulator]:
     """A simulated instrument that measures this machine's processors."""
     found = driver(name).simulated()
-    power = ProcessLoad(machine_busy_s, idle_w=IDLE_W, max_w=MAX_W)
+    power = ProcessLoad(machine_busy_s, idle_w=levels_w(name)[0], max_w=levels_w(name)[1])
     power.start()
     try:
         with found(Load(power, found.supply_v), faults=faults, seed=1) as simulator:
@@ -62,7 +72,8 @@ def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model:
     with simulated(name) as simulator:
         hostctl.add_device("bench", board, meter="m1")
         add_meter(hostctl, "m1", simulator, INSTRUMENTS[name])
-        (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH)
+        length = SECONDS if name == "wattsup-pro" else LONG_ENOUGH
+        (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *length)
     assert not {"FAILED", "ENERGY_UNAVAILABLE", "TRACE_GAPS", "CLIPPED_SAMPLES"} & codes(result), result[
         "flags"
     ]
@@ -78,7 +89,10 @@ def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model:
     for number in (result["power_w"], result["idle_power_w"], result["energy_per_inference_mj"]["gross"]):
         assert number["value"] > 0.0
         assert number["u"] > 0.0
-    assert IDLE_W < result["idle_power_w"]["value"] < result["power_w"]["value"] < 1.1 * MAX_W
+    idle_w, max_w = levels_w(name)
+    # Other tests load this machine too, so that idle may draw more than the run does.
+    for name in ("idle_power_w", "power_w"):
+        assert 0.9 * idle_w < result[name]["value"] < 1.1 * max_w
 
 
 def test_an_instrument_that_is_switched_off_in_mid_run(hostctl: Hostctl, board: str, model: Path) -> None:
