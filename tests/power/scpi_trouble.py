@@ -44,13 +44,17 @@ def simulator(made: type[ScpiSimulator], power_w: float = 3.0) -> tuple[ScpiSimu
 
 @contextmanager
 def recording(
-    source: ScpiSimulator, time: VirtualTime, options: dict[str, object], duration_s: float = 1.0
+    source: ScpiSimulator,
+    time: VirtualTime,
+    options: dict[str, object],
+    duration_s: float = 1.0,
+    plan_s: float = 100.0,
 ) -> Iterator[Meter]:
     """Run a meter on a simulated instrument for some time; the block goes on from there."""
     with source:
         meter = make_meter("m", source.driver, {**source.options, **options}, timebase=time).open()
         try:
-            meter.plan(100.0)
+            meter.plan(plan_s)
             meter.start()
             time.sleep(duration_s)
             yield meter
@@ -79,14 +83,25 @@ def check_trouble(
     return one_sentence(caught.value)
 
 
-def check_switched_off(made: type[ScpiSimulator], options: dict[str, object]) -> PowerError:
+def check_switched_off(
+    made: type[ScpiSimulator], options: dict[str, object], after_s: float = 1.5
+) -> PowerError:
     """Switch the instrument off in mid-run; return the error that it must end in."""
     source, time = simulator(made)
     with recording(source, time, options) as meter:
         source.stop()
-        time.sleep(1.5)
+        time.sleep(after_s)
         with pytest.raises(PowerError) as caught:
             meter.stop()
+    return one_sentence(caught.value)
+
+
+def check_doomed(made: type[ScpiSimulator], options: dict[str, object], faults: Faults) -> PowerError:
+    """Measure with what is at fault from the beginning; return the error that it must end in, wherever that is."""
+    source, time = simulator(made)
+    source.faults = faults
+    with pytest.raises(PowerError) as caught, recording(source, time, options, 2.0, plan_s=2.0) as meter:
+        meter.stop()
     return one_sentence(caught.value)
 
 

@@ -54,6 +54,11 @@ Made = Callable[[Load, Timebase, int], AbstractContextManager[Simulator]]
 """Makes the simulated instrument of a trial."""
 
 
+def specimens(kind: type[Simulator]) -> Made:
+    """Return what makes simulated instruments of a class, a specimen for each seed."""
+    return lambda load, timebase, seed: kind(load, timebase=timebase, seed=seed)
+
+
 def waveforms(levels: Levels, start_s: float, end_s: float, seed: int) -> dict[str, Waveform]:
     """Return the five powers of a run."""
     phase = float(np.random.default_rng(seed).uniform())
@@ -170,6 +175,23 @@ def check_coverage(
     ]
     _check("gross", [(o.gross_error_j, o.gross_u_j, o.waveform) for o in outcomes])
     _check("net", [(o.net_error_j, o.net_u_j, o.waveform) for o in outcomes])
+
+
+def check_in_real_time(
+    kind: type[Simulator], timing: Timing, options: dict[str, object], seed: int = 1
+) -> None:
+    """Fail unless one trial without virtual time lies within its uncertainty too."""
+    made = specimens(kind)
+    outcome = run_trial(
+        kind.driver, made, seed, levels=Levels(), timing=timing, options=options, is_real=True
+    )
+    check_within(outcome)
+
+
+def check_within(outcome: Outcome) -> None:
+    """Fail unless both energies of a trial lie within U = 2 u."""
+    assert abs(outcome.gross_error_j) <= 2.0 * outcome.gross_u_j
+    assert abs(outcome.net_error_j) <= 2.0 * outcome.net_u_j
 
 
 def _check(what: str, found: list[tuple[float, float, str]]) -> None:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.generic_scpi import GenericScpi
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
 from power.options import Options
-from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
 from power.sim.generic_scpi import SimulatedGenericScpi
 from power.sim.load import Load
 from power.sim.waveforms import Constant
-from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
-    TROUBLE,
-    check_refusal,
-    check_switched_off,
-    check_trouble,
-    impatient,
     recorded,
     recording,
 )
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.trials import (
+    Levels,
+    Timing,
+    check_coverage,
+    check_in_real_time,
+    specimens,
+)
 
 IDN = ("*IDN?", "GW-Instek,GPP-4323,GER123456,V1.17")
 NO_ERROR = ("SYST:ERR?", '0,"No error"')
@@ -155,16 +150,17 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("m", "scpi", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedGenericScpi(load, timebase=timebase, seed=seed)
-
-
 def test_energies_lie_within_their_uncertainty() -> None:
-    check_coverage("scpi", simulated, timing=Timing(3.0, 8.0, 0.8), levels=Levels(inference_hz=211.0))
+    check_coverage(
+        "scpi",
+        specimens(SimulatedGenericScpi),
+        timing=Timing(3.0, 8.0, 0.8),
+        levels=Levels(inference_hz=211.0),
+    )
 
 
 @pytest.mark.slow
-def test_energy_in_real_time() -> None:
+def test_energy_of_voltage_and_current_in_real_time() -> None:
     queries = {"voltage_query": "MEAS:VOLT?", "current_query": "MEAS:CURR?"}
 
     class Asked(SimulatedGenericScpi):
@@ -173,32 +169,7 @@ def test_energy_in_real_time() -> None:
             """Voltage and current instead of power."""
             return {key: value for key, value in super().options.items() if key != "power_query"} | queries
 
-    outcome = run_trial(
-        "scpi",
-        lambda load, timebase, seed: Asked(load, timebase=timebase, seed=seed),
-        1,
-        levels=Levels(),
-        timing=Timing(1.0, 1.5, 0.5),
-        options={},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("trouble", [*TROUBLE, "error"])
-def test_trouble_in_mid_run(trouble: str) -> None:
-    check_trouble(SimulatedGenericScpi, {}, {**TROUBLE, "error": Faults(error="Overload")}[trouble])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    check_switched_off(SimulatedGenericScpi, {})
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedGenericScpi, {})
+    check_in_real_time(Asked, Timing(1.0, 1.5, 0.5), {})
 
 
 def test_slow_answers_widen_the_bound() -> None:

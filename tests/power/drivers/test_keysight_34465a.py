@@ -20,18 +20,17 @@ from power.sim.waveforms import Constant
 from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
-    TROUBLE,
-    check_refusal,
-    check_switched_off,
-    check_trouble,
-    impatient,
     recorded,
     recording,
     simulator,
 )
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.trials import (
+    Levels,
+    Made,
+    Timing,
+    check_coverage,
+    specimens,
+)
 
 IDN = "Keysight Technologies,34465A,MY54500123,A.03.02-03.15-03.02-00.52-03-02"
 NO_ERROR = ("SYST:ERR?", '+0,"No error"')
@@ -247,10 +246,6 @@ def test_recordings_have_to_fit(settings: dict[str, object], duration_s: float, 
                 meter.plan(duration_s)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedKeysight34465a(load, timebase=timebase, seed=seed)
-
-
 def shunted(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
     # 20 mΩ would be usual; the drop of 0.1 Ω makes the source's side matter.
     return SimulatedKeysight34465a(
@@ -258,46 +253,15 @@ def shunted(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager
     )
 
 
-@pytest.mark.parametrize("made", [simulated, shunted])
-def test_energies_lie_within_their_uncertainty(made: object) -> None:
+@pytest.mark.parametrize("made", [specimens(SimulatedKeysight34465a), shunted])
+def test_energies_lie_within_their_uncertainty(made: Made) -> None:
     check_coverage(
         "keysight-34465a",
-        made,  # type: ignore[arg-type]
+        made,
         options={"rate_hz": 100.0},
         timing=Timing(3.0, 8.0, 0.5),
         levels=Levels(inference_hz=211.0),
     )
-
-
-@pytest.mark.slow
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "keysight-34465a",
-        simulated,
-        1,
-        levels=Levels(),
-        timing=Timing(1.0, 1.5, 0.25),
-        options={"rate_hz": 5000.0},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("trouble", [*TROUBLE, "wrong length", "error"])
-def test_trouble_in_mid_run(trouble: str) -> None:
-    more = {"wrong length": Faults(wrong_length=True), "error": Faults(error="Overload")}
-    check_trouble(SimulatedKeysight34465a, {"rate_hz": 100.0}, {**TROUBLE, **more}[trouble])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    check_switched_off(SimulatedKeysight34465a, {"rate_hz": 100.0})
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedKeysight34465a, {})
 
 
 def test_a_memory_not_emptied_in_time() -> None:
@@ -331,7 +295,7 @@ def test_it_is_left_measuring_on_its_front_panel() -> None:
     assert meter.capabilities.kind == "simulated"
 
 
-def test_a_load_above_its_range_is_told_by_the_constant(impatient: None) -> None:
+def test_a_load_above_its_range_is_told_by_the_constant() -> None:
     time = VirtualTime()
     source = SimulatedKeysight34465a(
         Load(Constant(20.0)), timebase=time, wiring=Wiring("current", 3.0, 5.0, 0.001)

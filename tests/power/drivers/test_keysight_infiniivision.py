@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -15,14 +14,12 @@ from power.errors import InstrumentError, LinkLost, OptionInvalid, PowerError, R
 from power.meter import Meter
 from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
 from power.sim.keysight_infiniivision import SimulatedInfiniiVision
 from power.sim.load import Load
-from power.sim.waveforms import Constant, Square
+from power.sim.waveforms import Constant
 from power.timebase import Timebase
-from power.transports.scpi import VisaLink
 from tests.power.dialogue import Dialogue, Step
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Timing, check_coverage
 
 IDN = "KEYSIGHT TECHNOLOGIES,MSO-X 4054A,MY12345678,07.20.2017102615"
 NO_ERROR: Step = (":SYSTem:ERRor?", '+0,"No error"')
@@ -210,7 +207,7 @@ def test_limits_of_error() -> None:
     assert limits.offset == pytest.approx(0.1 * 0.1 + 2e-3 + 0.01 * 0.5)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
+def memorising(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
     return SimulatedInfiniiVision(load, timebase=timebase, seed=seed, memory_points=50_000)
 
 
@@ -218,85 +215,15 @@ def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManag
 def test_energies_lie_within_their_uncertainty(mode: str) -> None:
     check_coverage(
         "keysight-infiniivision",
-        simulated,
+        memorising,
         options={**RANGES, "acquisition": mode},
         timing=Timing(2.0, 6.0, 0.5),
     )
 
 
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "keysight-infiniivision",
-        simulated,
-        3,
-        levels=Levels(),
-        timing=Timing(0.6, 0.9, 0.2),
-        options=RANGES,
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
 def opened(simulator: SimulatedInfiniiVision, time: VirtualTime, **settings: object) -> Meter:
     given = {**simulator.options, **RANGES, **settings}
     return make_meter("scope", "keysight-infiniivision", given, timebase=time).open()
-
-
-def measured(faults: Faults, time: VirtualTime) -> None:
-    with SimulatedInfiniiVision(Load(Constant(3.0)), timebase=time, faults=faults) as simulator:
-        meter = opened(simulator, time)
-        try:
-            meter.plan(2.0)
-            meter.start()
-            time.sleep(2.0)
-            meter.stop()
-        finally:
-            meter.close()
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        Faults(truncate_at=3),
-        Faults(truncate_at=70),
-        Faults(wrong_length=True),
-        Faults(is_stale=True),
-        Faults(silent_after=20),
-        Faults(silent_after=52),
-        Faults(disconnect_after=30),
-        Faults(disconnect_after=52),
-        Faults(garbage_after=30),
-        Faults(garbage_after=52),
-        Faults(error="Calibration due"),
-    ],
-    ids=str,
-)
-def test_a_fault_is_one_sentence(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = functools.partial(VisaLink, timeout_s=0.3)
-    monkeypatch.setattr("power.drivers.scpi_instrument.VisaLink", impatient)
-    monkeypatch.setattr("power.drivers.keysight_infiniivision.TRANSFER_S", 0.3)
-    monkeypatch.setattr("power.drivers.keysight_infiniivision.SLOWEST_BYTES_A_S", 1e9)
-    with pytest.raises(PowerError) as caught:
-        measured(faults, VirtualTime())
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith((".", "?"))
-
-
-def test_switched_off_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = functools.partial(VisaLink, timeout_s=0.3)
-    monkeypatch.setattr("power.drivers.scpi_instrument.VisaLink", impatient)
-    time = VirtualTime()
-    with SimulatedInfiniiVision(Load(Constant(3.0)), timebase=time) as simulator:
-        meter = opened(simulator, time)
-        meter.plan(5.0)
-        meter.start()
-        time.sleep(1.0)
-        simulator.stop()
-        time.sleep(4.0)
-        with pytest.raises(LinkLost, match=r"broke|did not answer"):
-            meter.stop()
-        meter.close()
 
 
 def test_a_rate_that_the_memory_cannot_hold_is_told() -> None:
@@ -309,16 +236,3 @@ def test_a_rate_that_the_memory_cannot_hold_is_told() -> None:
         ):
             meter.start()
         meter.close()
-
-
-def test_what_is_off_the_screen_is_said_to_be_clipped() -> None:
-    time = VirtualTime()
-    with SimulatedInfiniiVision(Load(Square(2.0, 20.0, 0.5)), timebase=time) as simulator:
-        meter = opened(simulator, time)
-        meter.plan(8.0)
-        meter.start()
-        time.sleep(8.0)
-        trace = meter.stop()
-        meter.close()
-    assert trace.clipped is not None
-    assert trace.clipped.mean() == pytest.approx(0.5, abs=0.02)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import numpy as np
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.keysight_n6705 import KeysightN6705
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
 from power.sim.keysight_n6705 import SimulatedKeysightN6705
-from power.sim.load import Load
-from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
-    TROUBLE,
-    check_refusal,
-    check_switched_off,
-    check_trouble,
-    impatient,
     recorded,
     recording,
     simulator,
 )
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.trials import (
+    Levels,
+    Timing,
+    check_coverage,
+    specimens,
+)
 
 IDN = "Keysight Technologies,N6705C,MY56000123,E.02.07.2958"
 NO_ERROR = ("SYST:ERR?", '+0,"No error"')
@@ -184,50 +177,15 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("n", "keysight-n6705", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedKeysightN6705(load, timebase=timebase, seed=seed)
-
-
 def test_energies_lie_within_their_uncertainty() -> None:
     # The module is so accurate that the power's own variation within a sample has to be small for its errors to show.
     check_coverage(
         "keysight-n6705",
-        simulated,
+        specimens(SimulatedKeysightN6705),
         options={},
         timing=Timing(3.0, 8.0, 0.5),
         levels=Levels(2.0, 6.0, 9770.0, burst_s=0.0002),
     )
-
-
-@pytest.mark.slow
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "keysight-n6705",
-        simulated,
-        1,
-        levels=Levels(),
-        timing=Timing(1.0, 1.5, 0.25),
-        options={},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("trouble", [*TROUBLE, "wrong length", "error"])
-def test_trouble_in_mid_run(trouble: str) -> None:
-    more = {"wrong length": Faults(wrong_length=True), "error": Faults(error="Overload")}
-    check_trouble(SimulatedKeysightN6705, {}, {**TROUBLE, **more}[trouble])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    check_switched_off(SimulatedKeysightN6705, {})
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedKeysightN6705, {})
 
 
 def test_an_overrun_ends_it() -> None:

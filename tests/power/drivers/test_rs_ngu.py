@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import numpy as np
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.rs_ngu import RsNgu
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
-from power.sim.load import Load
 from power.sim.rs_ngu import SimulatedRsNgu
-from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
-    TROUBLE,
-    check_refusal,
-    check_switched_off,
-    check_trouble,
-    impatient,
     recorded,
     recording,
     simulator,
 )
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.trials import (
+    Levels,
+    Timing,
+    check_coverage,
+    specimens,
+)
 
 IDN = "Rohde&Schwarz,NGM202,3638.4472k03/100042,03.068"
 NO_ERROR = ("SYST:ERR?", '0,"No error"')
@@ -171,49 +164,14 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("n", "rs-ngu", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedRsNgu(load, timebase=timebase, seed=seed)
-
-
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "rs-ngu",
-        simulated,
+        specimens(SimulatedRsNgu),
         options={"rate_hz": 1e3},
         timing=Timing(3.0, 8.0, 0.8),
         levels=Levels(2.0, 6.0, 1777.0, burst_s=0.0002),
     )
-
-
-@pytest.mark.slow
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "rs-ngu",
-        simulated,
-        1,
-        levels=Levels(),
-        timing=Timing(1.0, 1.5, 0.7),
-        options={"rate_hz": 50e3},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("trouble", [*TROUBLE, "wrong length", "error"])
-def test_trouble_in_mid_run(trouble: str) -> None:
-    more = {"wrong length": Faults(wrong_length=True), "error": Faults(error="Overload")}
-    check_trouble(SimulatedRsNgu, {"rate_hz": 1e3}, {**TROUBLE, **more}[trouble])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    check_switched_off(SimulatedRsNgu, {"rate_hz": 1e3})
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedRsNgu, {})
 
 
 def test_answers_so_slow_that_pieces_are_skipped() -> None:

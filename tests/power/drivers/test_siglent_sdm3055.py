@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.multimeter import Wiring
 from power.drivers.siglent_sdm3055 import SiglentSdm3055
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
 from power.sim.load import Load
 from power.sim.siglent_sdm3055 import SimulatedSiglentSdm3055
 from power.sim.waveforms import Constant
-from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
-    TROUBLE,
-    check_refusal,
-    check_switched_off,
-    check_trouble,
-    impatient,
     recorded,
     recording,
     simulator,
 )
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.trials import (
+    Levels,
+    Timing,
+    check_coverage,
+    specimens,
+)
 
 IDN = "Siglent Technologies,SDM3055,SDM35FAC4R0253,1.01.01.25"
 NO_ERROR = ("SYST:ERR?", '0,"No error"')
@@ -157,48 +151,13 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("dmm", "siglent-sdm3055", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedSiglentSdm3055(load, timebase=timebase, seed=seed)
-
-
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "siglent-sdm3055",
-        simulated,
+        specimens(SimulatedSiglentSdm3055),
         timing=Timing(4.0, 10.0, 1.5),
         levels=Levels(inference_hz=211.0),
     )
-
-
-@pytest.mark.slow
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "siglent-sdm3055",
-        simulated,
-        1,
-        levels=Levels(),
-        timing=Timing(1.0, 2.0, 0.5),
-        options={"nplc": 0.3, "interval_s": 0.1},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("trouble", [*TROUBLE, "wrong length", "error"])
-def test_trouble_in_mid_run(trouble: str) -> None:
-    more = {"wrong length": Faults(wrong_length=True), "error": Faults(error="Overload")}
-    check_trouble(SimulatedSiglentSdm3055, {}, {**TROUBLE, **more}[trouble], 3.0)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    check_switched_off(SimulatedSiglentSdm3055, {})
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedSiglentSdm3055, {})
 
 
 def test_answers_so_slow_that_the_memory_runs_over() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time as clock
 from contextlib import AbstractContextManager
 
@@ -10,8 +9,7 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.tektronix_mdo4000 import Mdo4000
-from power.errors import LinkLost, MeterStateError, OptionInvalid, PowerError
+from power.errors import MeterStateError, OptionInvalid
 from power.meters.scope import ScopeMeter
 from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
@@ -22,8 +20,7 @@ from power.sim.tektronix_mdo4000 import SimulatedMdo4000
 from power.sim.waveforms import Constant, Square
 from power.timebase import Timebase
 from power.trace import Window
-from power.transports.scpi import VisaLink
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Levels, Timing, check_coverage, check_within, run_trial, specimens
 
 RANGES: dict[str, object] = {
     "rate_hz": 1000.0,
@@ -32,14 +29,13 @@ RANGES: dict[str, object] = {
 }
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedMdo4000(load, timebase=timebase, seed=seed)
-
-
 @pytest.mark.parametrize("settings", [{}, {"acquisition": "sample", "rate_hz": 5000.0}])
 def test_energies_lie_within_their_uncertainty(settings: dict[str, object]) -> None:
     check_coverage(
-        "tektronix-mdo4000", simulated, options={**RANGES, **settings}, timing=Timing(2.0, 6.0, 0.5)
+        "tektronix-mdo4000",
+        specimens(SimulatedMdo4000),
+        options={**RANGES, **settings},
+        timing=Timing(2.0, 6.0, 0.5),
     )
 
 
@@ -65,22 +61,7 @@ def test_energies_of_other_probings(wiring: Wiring) -> None:
         outcome = run_trial(
             "tektronix-mdo4000", wired, seed, levels=Levels(), timing=Timing(2.0, 6.0, 0.5), options=options
         )
-        assert abs(outcome.gross_error_j) <= 2.0 * outcome.gross_u_j
-        assert abs(outcome.net_error_j) <= 2.0 * outcome.net_u_j
-
-
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "tektronix-mdo4000",
-        simulated,
-        3,
-        levels=Levels(),
-        timing=Timing(0.6, 0.9, 0.2),
-        options={**RANGES, "rate_hz": 10_000.0},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
+        check_within(outcome)
 
 
 def opened(simulator: SimulatedMdo4000, time: VirtualTime, **settings: object) -> ScopeMeter:
@@ -143,19 +124,6 @@ def test_a_record_has_to_be_planned() -> None:
         meter.close()
 
 
-def test_what_is_off_the_screen_is_said_to_be_clipped() -> None:
-    time = VirtualTime()
-    with SimulatedMdo4000(Load(Square(2.0, 20.0, 0.5)), timebase=time) as simulator:
-        meter = opened(simulator, time)
-        meter.plan(9.0)
-        meter.start()
-        time.sleep(9.0)
-        trace = meter.stop()
-        meter.close()
-    assert trace.clipped is not None
-    assert trace.clipped.mean() == pytest.approx(0.5, abs=0.01)
-
-
 def test_faults_of_the_load_show_in_the_trace() -> None:
     time = VirtualTime()
     faults = Faults(clip_w=3.0)
@@ -167,63 +135,6 @@ def test_faults_of_the_load_show_in_the_trace() -> None:
         trace = meter.stop()
         meter.close()
     assert trace.clipped_count == len(trace)
-
-
-def measured(faults: Faults, time: VirtualTime) -> None:
-    with SimulatedMdo4000(Load(Constant(3.0)), timebase=time, faults=faults) as simulator:
-        driver = Mdo4000(str(simulator.options["resource"]), time)
-        driver.connect()
-        driver.disconnect()
-        meter = opened(simulator, time)
-        try:
-            meter.plan(2.0)
-            meter.start()
-            time.sleep(2.0)
-            meter.stop()
-        finally:
-            meter.close()
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        Faults(truncate_at=20),
-        Faults(wrong_length=True),
-        Faults(is_stale=True),
-        Faults(silent_after=20),
-        Faults(silent_after=70),
-        Faults(disconnect_after=30),
-        Faults(disconnect_after=70),
-        Faults(garbage_after=20),
-        Faults(garbage_after=70),
-        Faults(error="Calibration due"),
-    ],
-    ids=str,
-)
-def test_a_fault_is_one_sentence(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = functools.partial(VisaLink, timeout_s=0.3)
-    monkeypatch.setattr("power.drivers.tektronix_mdo4000.VisaLink", impatient)
-    monkeypatch.setattr("power.drivers.tektronix_mdo4000.TRANSFER_S", 0.3)
-    with pytest.raises(PowerError) as caught:
-        measured(faults, VirtualTime())
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith((".", "?"))
-
-
-def test_switched_off_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = functools.partial(VisaLink, timeout_s=0.3)
-    monkeypatch.setattr("power.drivers.tektronix_mdo4000.VisaLink", impatient)
-    time = VirtualTime()
-    with SimulatedMdo4000(Load(Constant(3.0)), timebase=time) as simulator:
-        meter = opened(simulator, time)
-        meter.plan(5.0)
-        meter.start()
-        time.sleep(1.0)
-        simulator.stop()
-        time.sleep(4.0)
-        with pytest.raises(LinkLost, match=r"broke|did not answer"):
-            meter.stop()
-        meter.close()
 
 
 def test_a_clock_that_runs_wrong_stays_within_its_bound() -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.yokogawa_wt310 import Wt310
-from power.errors import InstrumentError, LinkLost, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
 from power.meter import Meter
-from power.sim.base import Simulator
 from power.sim.clock import VirtualTime
 from power.sim.faults import Faults
 from power.sim.load import Load
 from power.sim.waveforms import Constant, Square
 from power.sim.yokogawa_wt310 import SimulatedWt310
-from power.timebase import HOST_TIME, Timebase
+from power.timebase import HOST_TIME
 from tests.power.dialogue import Dialogue, Step
-from tests.power.scpi_trouble import TROUBLE, check_refusal, check_trouble, impatient, recording
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-__all__ = ["impatient"]
+from tests.power.scpi_trouble import recording
+from tests.power.trials import (
+    Timing,
+    check_coverage,
+    specimens,
+)
 
 IDN = "YOKOGAWA,WT310E,C3UI12345,F1.03"
 NO_ERROR = (":STATus:ERRor?", '0,"No error"')
@@ -254,47 +255,14 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("wt", "yokogawa-wt310", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedWt310(load, timebase=timebase, seed=seed)
-
-
 @pytest.mark.parametrize("mode", ["average", "integration"])
 def test_energies_lie_within_their_uncertainty(mode: str) -> None:
     check_coverage(
         "yokogawa-wt310",
-        simulated,
+        specimens(SimulatedWt310),
         options={**FIXED, "mode": mode, "update_s": 0.5},
         timing=Timing(4.0, 10.0, 1.0),
     )
-
-
-@pytest.mark.slow
-def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "yokogawa-wt310",
-        simulated,
-        3,
-        levels=Levels(),
-        timing=Timing(1.0, 1.5, 0.25),
-        options={**FIXED, "update_s": 0.1},
-        is_real=True,
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-@pytest.mark.usefixtures("impatient")
-def test_switched_off_in_mid_run() -> None:
-    time = VirtualTime()
-    with SimulatedWt310(Load(Constant(3.0)), timebase=time) as simulator:
-        meter = make_meter("wt", "yokogawa-wt310", {**simulator.options, **FIXED}, timebase=time).open()
-        meter.start()
-        time.sleep(1.0)
-        simulator.stop()
-        time.sleep(1.0)
-        with pytest.raises(LinkLost, match=r"broke|did not answer"):
-            meter.stop()
-        meter.close()
 
 
 def test_over_the_range_is_marked() -> None:
@@ -386,18 +354,6 @@ def test_an_integration_that_ends_by_itself_is_no_reading(state: str) -> None:
         with pytest.raises(NoReading, match="does not count energy any more"):
             meter.stop()
     assert source.received[-3:] == [":INTEGrate:STOP", ":INTEGrate:RESet", ":COMMunicate:REMote OFF"]
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("mode", ["average", "integration"])
-@pytest.mark.parametrize("trouble", [*TROUBLE, "error"])
-def test_trouble_in_mid_run(trouble: str, mode: str) -> None:
-    more = {"error": Faults(error="Input Module Error")}
-    check_trouble(SimulatedWt310, {**FIXED, "mode": mode}, {**TROUBLE, **more}[trouble], 3.0)
-
-
-def test_errors_at_set_up() -> None:
-    check_refusal(SimulatedWt310, {})
 
 
 def test_slow_answers_are_readings_still() -> None:
