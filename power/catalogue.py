@@ -114,6 +114,13 @@ DRIVERS: dict[str, Driver] = {
         "this Jetson's INA3221 rails",
         f"{RAILS} shunt_tolerance shunt_ohm",
     ),
+    "nordic-ppk2": _instrument(
+        "nordic_ppk2",
+        "NordicPpk2",
+        "serial",
+        "Nordic Power Profiler Kit II, up to 1 A at 100 kS/s",
+        "port mode supply_v marker switch_on spike_filter",
+    ),
     "nvml": _instrument(
         "nvml", "Nvml", "host", "this machine's NVIDIA card", "index uuid mode interval_s module"
     ),
