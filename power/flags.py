@@ -59,7 +59,9 @@ def flags_of(
         yield Flag("TRACE_GAPS", f"The trace has {gaps} gap(s), together {lost_s:.3g} s, in the windows.")
     clipped = sum(window.clipped or 0 for window in found)
     if clipped:
-        yield Flag("CLIPPED_SAMPLES", f"{clipped} sample(s) were at the meter's limit; set a range that fits.")
+        yield Flag(
+            "CLIPPED_SAMPLES", f"{clipped} sample(s) were at the meter's limit; set a range that fits."
+        )
     yield from _sample_flags(found, parts, limits)
     yield from _edge_flags(parts, limits)
     yield from _idle_flags(before, after, idle, parts, limits)
