@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from power.sim.load import Load
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Square
 from power.sim.nordic_ppk2 import SimulatedNordicPpk2
-from power.sim.waveforms import Square
 
 POWER = Square(0.2, 0.6, 37.3, 0.6)
 SUPPLY_V = 5.0

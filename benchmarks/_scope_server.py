@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from power.sim.load import Load
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.tektronix_mdo4000 import SimulatedMdo4000
-from power.sim.waveforms import Constant
 
 
 def main() -> None:

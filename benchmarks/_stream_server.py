@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar
 
-from power.sim.load import Load
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Square
 from power.sim.rs_ngu import SimulatedRsNgu
-from power.sim.waveforms import Square
 
 RATE_HZ = 1e6
 RATES = {RATE_HZ: "S1M"}

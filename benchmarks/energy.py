@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import Row
-from power.energy import energies
+from power.reduction.energy import energies
 from power.trace import Floats, Trace, Window
 
 PIECE = 1_000_000

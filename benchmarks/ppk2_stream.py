@@ -14,8 +14,8 @@ import time
 from benchmarks import Row
 from benchmarks._ppk2_device import POWER, SUPPLY_V
 from power.drivers.nordic_ppk2 import RATE_HZ, NordicPpk2
-from power.energy import energy
 from power.meters.streamed import StreamedMeter
+from power.reduction.energy import energy
 from power.timebase import HOST_TIME
 from power.trace import Window
 

@@ -21,8 +21,8 @@ import pyvisa
 
 from benchmarks import Row
 from power.catalogue import make_meter
-from power.drivers.probing import Probing
-from power.drivers.scope import Record
+from power.drivers.common.probing import Probing
+from power.drivers.common.scope import Record
 from power.drivers.tektronix_mdo4000 import Mdo4000
 from power.options import Options
 from power.timebase import HOST_TIME

@@ -17,8 +17,8 @@ from typing import ClassVar
 from benchmarks import Row
 from benchmarks._stream_server import POWER, RATE_HZ, RATES
 from power.drivers.rs_ngu import PIECE_S, RsNgu
-from power.energy import energy
 from power.meters.streamed import StreamedMeter
+from power.reduction.energy import energy
 from power.timebase import HOST_TIME
 from power.trace import Window
 

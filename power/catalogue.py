@@ -13,9 +13,9 @@ from power.meter import Meter, Scope
 from power.timebase import HOST_TIME, Timebase
 
 if TYPE_CHECKING:
-    from power.drivers.base import Instrument
+    from power.drivers.common.base import Instrument
     from power.options import Options
-    from power.sim.base import Simulator
+    from power.sim.common.base import Simulator
 
 Link = Literal["scpi", "serial", "mqtt", "http", "process", "host", "board"]
 
@@ -65,9 +65,9 @@ SCOPE = "voltage current supply_v supply_tolerance marker rate_hz acquisition"
 BROKER = "broker topic username password_env tls ca_file cert_file key_file"
 """Keys of what is reached over a broker."""
 RAILS = "rails interval_s root"
-"""Keys of every meter that is made of this machine's rails (power/drivers/onboard.py)."""
+"""Keys of every meter that is made of this machine's rails (power/drivers/common/onboard.py)."""
 WIRING = "function range supply_v supply_tolerance supply_at shunt_ohm shunt_tolerance"
-"""Keys of multimeters: what they are connected to (power/drivers/multimeter.py)."""
+"""Keys of multimeters: what they are connected to (power/drivers/common/multimeter.py)."""
 
 
 def _instrument(
@@ -296,8 +296,8 @@ def _metered(
     scope: Scope | None,
     timebase: Timebase,
 ) -> Meter:
-    from power.drivers.base import PolledInstrument, PushedInstrument, StreamedInstrument
-    from power.drivers.scope import Oscilloscope
+    from power.drivers.common.base import PolledInstrument, PushedInstrument, StreamedInstrument
+    from power.drivers.common.scope import Oscilloscope
     from power.meters.polled import PolledMeter
     from power.meters.pushed import PushedMeter
     from power.meters.scope import ScopeMeter, ScopeSetup

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from power.errors import MeterStateError, MeterUnavailable, PowerError
-from power.flags import Flag
+from power.reduction.flags import Flag
 from power.trace import Reading, Trace
 from power.uncertainty import Accuracy
 

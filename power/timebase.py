@@ -1,5 +1,5 @@
 """The host's time, and work that is done again and again in it. Meters take it as a parameter, so that simulations can
-run in a time of their own (power/sim/clock.py)."""
+run in a time of their own (power/sim/common/clock.py)."""
 
 from __future__ import annotations
 

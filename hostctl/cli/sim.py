@@ -19,8 +19,8 @@ from hostctl.errors import UsageError
 from hostctl.main import Interrupted
 
 if TYPE_CHECKING:
-    from power.sim.base import Simulator
-    from power.sim.waveforms import Waveform
+    from power.sim.common.base import Simulator
+    from power.sim.common.waveforms import Waveform
 
 _LOOK_S = 0.2
 
@@ -68,8 +68,8 @@ def sim_command(
     if driver is None:
         _list(as_json)
         return
-    from power.sim.faults import parse_faults
-    from power.sim.parse import parse_load
+    from power.sim.common.faults import parse_faults
+    from power.sim.common.parse import parse_load
 
     waveform = parse_load(load)
     simulator = _made(driver, waveform, supply, faults=parse_faults(faults), seed=seed, port=port)
@@ -89,7 +89,7 @@ def sim_command(
 
 def _list(as_json: bool) -> None:
     from power.catalogue import DRIVERS
-    from power.sim.parse import FORMS
+    from power.sim.common.parse import FORMS
 
     found = {name: entry for name, entry in sorted(DRIVERS.items()) if entry.simulator}
     if as_json:
@@ -105,7 +105,7 @@ def _made(
     driver_name: str, waveform: Waveform, supply_v: float | None, *, port: int | None, **how: Any
 ) -> Simulator:
     from power.catalogue import driver
-    from power.sim.load import Load
+    from power.sim.common.load import Load
 
     simulated = driver(driver_name).simulated()
     if simulated.is_in_process:
@@ -123,7 +123,7 @@ def _made(
 @contextlib.contextmanager
 def _running(waveform: Waveform) -> Iterator[None]:
     """Follow processor time for as long as the block lasts, where the load does."""
-    from power.sim.load import ProcessLoad
+    from power.sim.common.load import ProcessLoad
 
     if not isinstance(waveform, ProcessLoad):
         yield

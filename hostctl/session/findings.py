@@ -10,8 +10,8 @@ from hostctl.session.environment import governor
 from hostctl.session.idlestates import description
 from hostctl.session.plan import LOADED
 from hostctl.session.record import Record
-from power.budget import budget
-from power.report import EnergyReport
+from power.reduction.budget import budget
+from power.reduction.report import EnergyReport
 from power.uncertainty import Quantity
 
 Facts = dict[str, Any]

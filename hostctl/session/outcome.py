@@ -17,7 +17,7 @@ from hostctl.session.outputs import effective_precision
 from hostctl.session.record import Record
 from hostctl.validity import INFORMING, INVALIDATING, Flag, Observed, flag, is_valid, judge
 from power.meter import Identity
-from power.report import EnergyReport
+from power.reduction.report import EnergyReport
 from power.trace import Trace
 from power.uncertainty import Quantity
 from targets.boards import load_board

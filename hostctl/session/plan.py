@@ -12,7 +12,7 @@ from farm.v1 import board_pb2
 from hostctl.errors import DeviceError, UsageError
 from hostctl.models.count import detect_format
 from hostctl.rules import MLPERF, RULE_SETS
-from power.idle import IdleModel
+from power.reduction.idle import IdleModel
 
 SCENARIOS = ("latency", "throughput")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")

@@ -19,9 +19,9 @@ from hostctl.session.windows import Span, Windows
 from power.align.pattern import Pattern
 from power.align.relation import Alignment
 from power.clock import ClockFit, ClockProbe
-from power.flags import Flag
 from power.meter import Capabilities, Identity
-from power.report import EnergyReport
+from power.reduction.flags import Flag
+from power.reduction.report import EnergyReport
 from power.trace import Trace
 
 

@@ -13,12 +13,12 @@ from power.align.latency import advanced
 from power.align.pattern import fit_pattern
 from power.align.relation import Alignment, by_round_trip, same_clock
 from power.clock import MAX_DRIFT, ClockFit, fit
-from power.energy import energy
 from power.errors import AlignmentError
-from power.idle import IdleModel, IdleState
-from power.inside import strictly_inside
 from power.meter import Capabilities
-from power.report import energy_report
+from power.reduction.energy import energy
+from power.reduction.idle import IdleModel, IdleState
+from power.reduction.inside import strictly_inside
+from power.reduction.report import energy_report
 from power.trace import Trace
 from power.uncertainty import Accuracy, Quantity
 

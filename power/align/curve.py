@@ -18,8 +18,8 @@ class Curve:
     """Running energy of a trace, of any reading.
 
     Each sample stands for a cell of time: an average for its averaging time, moved to its middle where that is not the
-    sampling interval (as in power/energy.py); a counter's difference for the time between two readings; an instantaneous
-    value for the time halfway to its neighbours.
+    sampling interval (as in power/reduction/energy.py); a counter's difference for the time between two readings;
+    an instantaneous value for the time halfway to its neighbours.
 
     interval_s   how finely it resolves time: between samples, of an averaging time, or of a counter's renewal
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 from power.calibrate.certificate import Certificate
 from power.calibrate.errors import CalibrationError
-from power.flags import Flag
+from power.reduction.flags import Flag
 from power.trace import Floats, Trace
 
 EXTRAPOLATED = "CALIBRATION_EXTRAPOLATED"

@@ -11,8 +11,8 @@ from power.calibrate.certificate import Certificate
 from power.calibrate.errors import CertificateRefused
 from power.calibrate.files import read, today
 from power.calibrate.resolution import stated_step_w
-from power.flags import Flag
 from power.meter import Capabilities, Identity, Meter
+from power.reduction.flags import Flag
 from power.trace import Trace
 
 

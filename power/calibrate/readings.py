@@ -10,9 +10,9 @@ from power.calibrate.applying import powers_w
 from power.calibrate.errors import ReadingUnusable
 from power.calibrate.fitting import Point
 from power.calibrate.resolution import seen_step_w, stated_step_w
-from power.energy import energies
 from power.errors import WindowInvalid
 from power.meter import Meter
+from power.reduction.energy import energies
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Trace, Window
 from power.uncertainty import GainOffset

@@ -18,8 +18,8 @@ import re
 from collections.abc import Sequence
 from typing import Self
 
-from power.drivers.base import PolledInstrument
-from power.drivers.scpi_instrument import ScpiInstrument, number, value_or_none
+from power.drivers.common.base import PolledInstrument
+from power.drivers.common.scpi_instrument import ScpiInstrument, number, value_or_none
 from power.errors import NoReading, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options

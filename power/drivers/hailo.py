@@ -18,7 +18,7 @@ import contextlib
 import importlib
 from typing import Any, Self
 
-from power.drivers.base import SIMULATED_SERIAL, PolledInstrument
+from power.drivers.common.base import SIMULATED_SERIAL, PolledInstrument
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError
 from power.meter import Identity, Scope
 from power.options import Options

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Self, get_args
 
-from power.drivers.onboard import OnBoard, Wanted
+from power.drivers.common.onboard import OnBoard, Wanted
 from power.meter import Scope
 from power.options import Options
 from power.rails import RailMap

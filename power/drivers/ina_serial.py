@@ -1,7 +1,7 @@
 """INA219, INA226 or INA3221 read by a microcontroller, over a serial line.
 
-Source: docs/meters/ina-serial.md (the protocol, power/drivers/ina_lines.py); TI SBOS448, SBOS547, SBOS576 (registers and limits
-of error, power/drivers/ina_registers.py).
+Source: docs/meters/ina-serial.md (the protocol, power/drivers/common/ina_lines.py); TI SBOS448, SBOS547, SBOS576 (registers and
+limits of error, power/drivers/common/ina_registers.py).
 
 The microcontroller samples on a grid of its own clock and numbers the instants: sample k is taken at t0 + k · interval, so that
 this is a stream, and a line that is spoilt leaves a hole. Its clock, told with each sample, wraps after 2³² µs and says whether
@@ -16,10 +16,10 @@ from typing import Self
 
 import numpy as np
 
-from power.drivers.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
-from power.drivers.ina_lines import About, LineCutter, Row
-from power.drivers.ina_registers import Sensor
-from power.drivers.serial_instrument import SerialInstrument
+from power.drivers.common.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
+from power.drivers.common.ina_lines import About, LineCutter, Row
+from power.drivers.common.ina_registers import Sensor
+from power.drivers.common.serial_instrument import SerialInstrument
 from power.errors import LinkLost, NoReading, WrongInstrument
 from power.meter import Identity
 from power.options import Options

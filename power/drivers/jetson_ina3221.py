@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Self
 
-from power.drivers.onboard import OnBoard, Wanted
+from power.drivers.common.onboard import OnBoard, Wanted
 from power.errors import MeterUnavailable
 from power.meter import Identity
 from power.options import Options

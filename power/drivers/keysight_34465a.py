@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 
-from power.drivers.base import Block, Start, StreamedInstrument
-from power.drivers.multimeter import Ranges, Wiring, of_range
-from power.drivers.scpi_instrument import ScpiInstrument, binary_values, limited, out_of_step
+from power.drivers.common.base import Block, Start, StreamedInstrument
+from power.drivers.common.multimeter import Ranges, Wiring, of_range
+from power.drivers.common.scpi_instrument import ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid
 from power.meter import Identity, Scope
 from power.options import Options

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from power.drivers.base import Start
-from power.drivers.codes import Decoder, Scaling
-from power.drivers.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
-from power.drivers.scpi_instrument import ScpiInstrument
+from power.drivers.common.base import Start
+from power.drivers.common.codes import Decoder, Scaling
+from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
+from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import InstrumentError, ReplyInvalid, WrongInstrument
 from power.meter import Identity
 from power.options import Options

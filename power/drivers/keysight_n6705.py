@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from power.drivers.base import Block, Start, StreamedInstrument
-from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
+from power.drivers.common.base import Block, Start, StreamedInstrument
+from power.drivers.common.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options

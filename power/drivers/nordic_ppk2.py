@@ -1,6 +1,6 @@
 """Nordic Power Profiler Kit II: up to 1 A at 100 kS/s, with eight logic inputs beside.
 
-Sources: those of power/drivers/ppk2_words.py; Nordic, "Power Profiler Kit II User Guide" (0.8 to 5 V, 1 A, logic port).
+Sources: those of power/drivers/common/ppk2_words.py; Nordic, "Power Profiler Kit II User Guide" (0.8 to 5 V, 1 A, logic port).
 
 The kit measures no voltage: power is current × supply_v. Samples carry a counter of 6 bits: of a loss it tells the length modulo
 64, and where the clock shows that more is missing, the recording is refused. A logic input is the marker of the board's GPIO.
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from power.drivers.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
-from power.drivers.ppk2_words import LOGIC_SHIFT, Converter, Modifiers, WordStream, parse_metadata
-from power.drivers.serial_instrument import SerialInstrument
+from power.drivers.common.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
+from power.drivers.common.ppk2_words import LOGIC_SHIFT, Converter, Modifiers, WordStream, parse_metadata
+from power.drivers.common.serial_instrument import SerialInstrument
 from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options

@@ -15,8 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import Any, Literal, Self
 
-from power.drivers.base import SIMULATED_SERIAL, PolledInstrument
-from power.drivers.readings import Rising
+from power.drivers.common.base import SIMULATED_SERIAL, PolledInstrument
+from power.drivers.common.readings import Rising
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError
 from power.meter import Identity, Scope
 from power.options import Options

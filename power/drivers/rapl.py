@@ -9,7 +9,7 @@ none is claimed here.
 
 from typing import ClassVar
 
-from power.drivers.onboard import OnBoard
+from power.drivers.common.onboard import OnBoard
 
 
 class Rapl(OnBoard):

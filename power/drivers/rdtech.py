@@ -16,7 +16,7 @@ from functools import reduce
 from operator import xor
 from typing import ClassVar, Self
 
-from power.drivers.base import PolledInstrument
+from power.drivers.common.base import PolledInstrument
 from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
 from power.meter import Identity
 from power.options import Options

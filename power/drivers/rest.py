@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, get_args
 
-from power.drivers.base import SIMULATED_SERIAL, PolledInstrument
-from power.drivers.readings import Rising, reading
+from power.drivers.common.base import SIMULATED_SERIAL, PolledInstrument
+from power.drivers.common.readings import Rising, reading
 from power.errors import MeterUnavailable, NoReading, ReplyInvalid
 from power.meter import Identity, Scope
 from power.options import Options

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
-from power.drivers.rigol import CODES_PER_DIV, RigolScope
-from power.drivers.scope import ChannelSetting, ScopeModel
-from power.drivers.single_shot import ROWS, spans
+from power.drivers.common.rigol import CODES_PER_DIV, RigolScope
+from power.drivers.common.scope import ChannelSetting, ScopeModel
+from power.drivers.common.single_shot import ROWS, spans
 from power.specification import Specified
 
 DEPTHS = {

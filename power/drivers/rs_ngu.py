@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from power.drivers.base import Block, Start, StreamedInstrument
-from power.drivers.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
+from power.drivers.common.base import Block, Start, StreamedInstrument
+from power.drivers.common.scpi_instrument import Counted, ScpiInstrument, binary_values, limited, out_of_step
 from power.errors import NoReading, OptionInvalid
 from power.meter import Identity, Scope
 from power.options import Options

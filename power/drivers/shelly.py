@@ -18,8 +18,8 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
-from power.drivers.base import SIMULATED_SERIAL, PushedInstrument
-from power.drivers.readings import Rising, document, member, reading, step_of
+from power.drivers.common.base import SIMULATED_SERIAL, PushedInstrument
+from power.drivers.common.readings import Rising, document, member, reading, step_of
 from power.drivers.tasmota import topic_of
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError, WrongInstrument
 from power.meter import Identity, Scope

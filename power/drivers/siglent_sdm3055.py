@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 
-from power.drivers.base import PolledInstrument
-from power.drivers.multimeter import Ranges, Wiring
-from power.drivers.scpi_instrument import ScpiInstrument, ascii_values, limited
+from power.drivers.common.base import PolledInstrument
+from power.drivers.common.multimeter import Ranges, Wiring
+from power.drivers.common.scpi_instrument import ScpiInstrument, ascii_values, limited
 from power.errors import NoReading
 from power.meter import Identity, Scope
 from power.options import Options

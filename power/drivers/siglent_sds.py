@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from power.drivers.base import check_model
-from power.drivers.codes import Decoder
-from power.drivers.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.siglent_models import (
+from power.drivers.common.base import check_model
+from power.drivers.common.codes import Decoder
+from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
+from power.drivers.common.siglent_models import (
     COLUMNS,
     FAMILIES,
     LONGEST_DIV_S,
@@ -26,8 +26,8 @@ from power.drivers.siglent_models import (
     limits,
     modelled,
 )
-from power.drivers.siglent_wavedesc import Wavedesc
-from power.drivers.single_shot import ROWS, SingleShotScope, Words, scale_v
+from power.drivers.common.siglent_wavedesc import Wavedesc
+from power.drivers.common.single_shot import ROWS, SingleShotScope, Words, scale_v
 from power.errors import InstrumentError, LinkLost, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified

@@ -20,10 +20,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from power.drivers.base import check_model
-from power.drivers.codes import Decoder, Scaling
-from power.drivers.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.single_shot import ROWS, SingleShotScope, Words, scale_v, spans
+from power.drivers.common.base import check_model
+from power.drivers.common.codes import Decoder, Scaling
+from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
+from power.drivers.common.single_shot import ROWS, SingleShotScope, Words, scale_v, spans
 from power.errors import InstrumentError, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from power.drivers.base import SIMULATED_SERIAL, PolledInstrument
-from power.drivers.readings import Rising, document, member, reading, step_of
+from power.drivers.common.base import SIMULATED_SERIAL, PolledInstrument
+from power.drivers.common.readings import Rising, document, member, reading, step_of
 from power.errors import LinkLost, MeterUnavailable, NoReading, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options

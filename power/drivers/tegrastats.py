@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, get_args
 
-from power.drivers.base import PushedInstrument
+from power.drivers.common.base import PushedInstrument
 from power.errors import MeterUnavailable, NoReading, ReplyInvalid
 from power.meter import Identity, Scope
 from power.options import Options

@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from power.drivers.base import Start, check_model, parse_idn
-from power.drivers.codes import Decoder, Scaling
-from power.drivers.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
+from power.drivers.common.base import Start, check_model, parse_idn
+from power.drivers.common.codes import Decoder, Scaling
+from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
 from power.errors import InstrumentError, NoReading, ReplyInvalid
 from power.meter import Identity
 from power.options import Options

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from power.drivers.base import PushedInstrument
+from power.drivers.common.base import PushedInstrument
 from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options

@@ -17,8 +17,8 @@ import math
 from contextlib import nullcontext
 from typing import Self
 
-from power.drivers.base import PolledInstrument
-from power.drivers.scpi_instrument import ScpiInstrument
+from power.drivers.common.base import PolledInstrument
+from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import NoReading, ReplyInvalid
 from power.meter import Identity, Scope
 from power.options import Options

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from power.drivers.base import Instrument
+from power.drivers.common.base import Instrument
 from power.errors import PowerError
 from power.meter import Capabilities, Identity, Meter, Scope
 from power.timebase import HOST_TIME, Timebase

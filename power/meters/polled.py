@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from power.drivers.base import PolledInstrument
+from power.drivers.common.base import PolledInstrument
 from power.errors import NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
 from power.sampler import Sampler, trace_of

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from power.drivers.base import PushedInstrument
+from power.drivers.common.base import PushedInstrument
 from power.errors import LinkLost, NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
 from power.sample import Sample

@@ -9,11 +9,11 @@ from typing import Self
 
 import numpy as np
 
-from power.drivers import probing, record
-from power.drivers.base import Start
-from power.drivers.probing import Probing
-from power.drivers.record import plan_record
-from power.drivers.scope import Mode, Oscilloscope, Record, Waveform
+from power.drivers.common import probing, record
+from power.drivers.common.base import Start
+from power.drivers.common.probing import Probing
+from power.drivers.common.record import plan_record
+from power.drivers.common.scope import Mode, Oscilloscope, Record, Waveform
 from power.errors import InstrumentError, MeterStateError, NoReading, OptionInvalid, PowerError, ReplyInvalid
 from power.meter import Capabilities, Scope
 from power.meters.instrument import InstrumentMeter

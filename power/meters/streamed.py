@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from power.align.arrivals import fit_arrivals
-from power.drivers.base import Block, Start, StreamedInstrument
+from power.drivers.common.base import Block, Start, StreamedInstrument
 from power.errors import NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
 from power.timebase import Ticker

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.pacing import at_limit
-from power.sim.scpi import ScpiSimulator, command
-from power.sim.sensor import Sensor
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.pacing import at_limit
+from power.sim.common.scpi import ScpiSimulator, command
+from power.sim.common.sensor import Sensor
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Floats

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from power.drivers.base import SIMULATED_SERIAL
+from power.drivers.common.base import SIMULATED_SERIAL
 from power.drivers.hailo import DEFAULT_FACTOR, SAMPLING_S
-from power.sim.load import Load
-from power.sim.module import SimulatedModule
-from power.sim.sensor import Sensor
+from power.sim.common.load import Load
+from power.sim.common.module import SimulatedModule
+from power.sim.common.sensor import Sensor
 from power.specification import EXACT, Specified
 
 GAIN_LIMIT, OFFSET_LIMIT_A = 0.01, 0.002

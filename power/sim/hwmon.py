@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from power.sim.load import Load
-from power.sim.onboard import SimulatedTree
-from power.sim.sensor import ChannelError
+from power.sim.common.load import Load
+from power.sim.common.onboard import SimulatedTree
+from power.sim.common.sensor import ChannelError
 from power.specification import Specified
 
 SHUNT_OHM = 0.002

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from power.drivers.ina_lines import VERSION, sealed
-from power.drivers.ina_registers import SENSORS
+from power.drivers.common.ina_lines import VERSION, sealed
+from power.drivers.common.ina_registers import SENSORS
 from power.drivers.ina_serial import WRAP_US
 from power.errors import OptionInvalid
-from power.sim.load import Load
-from power.sim.pacing import clock_error_ppm
-from power.sim.sensor import Sensor
-from power.sim.serialline import SerialSimulator
+from power.sim.common.load import Load
+from power.sim.common.pacing import clock_error_ppm
+from power.sim.common.sensor import Sensor
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 from power.timebase import Ticker
 

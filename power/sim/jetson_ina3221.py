@@ -10,9 +10,9 @@ import numpy as np
 from power.drivers.jetson_ina3221 import BUS_STEP_V, GAIN, SHUNT_OFFSET_V, SHUNT_STEP_V
 from power.errors import OptionInvalid
 from power.rails.jetson import CARRIER_CHIP, JETSONS, Channels, Jetson
-from power.sim.load import Load
-from power.sim.onboard import SimulatedTree
-from power.sim.sensor import ChannelError
+from power.sim.common.load import Load
+from power.sim.common.onboard import SimulatedTree
+from power.sim.common.sensor import ChannelError
 from power.specification import Specified
 
 Kernel = Literal["ina3221x", "ina3221"]

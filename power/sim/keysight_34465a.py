@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from power.drivers.common.multimeter import Wiring
 from power.drivers.keysight_34465a import (
     CURRENTS,
     LARGE_MEMORY,
@@ -14,12 +15,11 @@ from power.drivers.keysight_34465a import (
     STANDARD_MEMORY,
     VOLTAGES,
 )
-from power.drivers.multimeter import Wiring
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.multimeter import MultimeterInput, fitting_range
-from power.sim.pacing import Paced, clock_error_ppm
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.multimeter import MultimeterInput, fitting_range
+from power.sim.common.pacing import Paced, clock_error_ppm
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, word
 from power.timebase import HOST_TIME, Timebase
 
 MOST_READINGS = 1_000_000_000

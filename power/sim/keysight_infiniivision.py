@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from power.drivers.common.scope import ChannelSetting, ScopeModel
 from power.drivers.keysight_infiniivision import CODES, LONGEST_S, RUNNING, specified
-from power.drivers.scope import ChannelSetting, ScopeModel
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scope import Channel, SimulatedScope, Wiring
-from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scope import Channel, SimulatedScope, Wiring
+from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

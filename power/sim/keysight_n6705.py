@@ -15,11 +15,11 @@ from power.drivers.keysight_n6705 import (
     SHORTEST_S,
     VOLTAGES,
 )
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.pacing import Paced, at_limit, clock_error_ppm
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
-from power.sim.sensor import Sensor
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.sim.common.sensor import Sensor
 from power.timebase import HOST_TIME, Timebase
 
 STEP_S = 20.48e-6

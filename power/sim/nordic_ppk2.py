@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from power.drivers.nordic_ppk2 import LEAST_V, MOST_A, MOST_V, RATE_HZ
-from power.drivers.ppk2_words import (
+from power.drivers.common.ppk2_words import (
     CODES,
     COUNTER_SHIFT,
     COUNTERS,
@@ -20,10 +19,11 @@ from power.drivers.ppk2_words import (
     Modifiers,
     Words,
 )
-from power.sim.load import Load
-from power.sim.pacing import clock_error_ppm
-from power.sim.sensor import Sensor
-from power.sim.serialline import SerialSimulator
+from power.drivers.nordic_ppk2 import LEAST_V, MOST_A, MOST_V, RATE_HZ
+from power.sim.common.load import Load
+from power.sim.common.pacing import clock_error_ppm
+from power.sim.common.sensor import Sensor
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 from power.timebase import Ticker
 from power.trace import Floats

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from power.drivers.base import SIMULATED_SERIAL
+from power.drivers.common.base import SIMULATED_SERIAL
 from power.drivers.nvml import AVERAGED_S, COUNTER_S, FIELDS, NOT_SUPPORTED
-from power.sim.load import Load
-from power.sim.module import SimulatedModule
-from power.sim.sensor import Sensor
+from power.sim.common.load import Load
+from power.sim.common.module import SimulatedModule
+from power.sim.common.sensor import Sensor
 from power.specification import EXACT, Specified
 from power.timebase import MonotonicTime
 

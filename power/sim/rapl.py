@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from power.sim.load import Load
-from power.sim.onboard import SimulatedTree
+from power.sim.common.load import Load
+from power.sim.common.onboard import SimulatedTree
 
 GAIN_LIMIT, OFFSET_LIMIT_W = 0.02, 0.05
 """Limits of error of the specimens; Intel states none."""

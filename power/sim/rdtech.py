@@ -21,10 +21,10 @@ from power.drivers.rdtech import (
     Um34c,
     checksum,
 )
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.sensor import Sensor
-from power.sim.serialline import SerialSimulator
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.sensor import Sensor
+from power.sim.common.serialline import SerialSimulator
 from power.timebase import HOST_TIME, Timebase
 
 

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from power.drivers.base import SIMULATED_SERIAL
-from power.sim.base import Simulator
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.wattmeter import Wattmeter
+from power.drivers.common.base import SIMULATED_SERIAL
+from power.sim.common.base import Simulator
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.wattmeter import Wattmeter
 from power.timebase import HOST_TIME, Timebase
 
 GAIN, OFFSET_W = 0.01, 0.05

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from power.drivers.common.scope import ScopeModel
 from power.drivers.rigol_ds1000z import RigolDs1000z
-from power.drivers.scope import ScopeModel
-from power.sim.rigol import SimulatedRigol
+from power.sim.common.rigol import SimulatedRigol
 
 
 class SimulatedRigolDs1000z(SimulatedRigol):

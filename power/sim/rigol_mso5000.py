@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from power.drivers.common.scope import ScopeModel
 from power.drivers.rigol_mso5000 import DEPTHS, RigolMso5000
-from power.drivers.scope import ScopeModel
-from power.sim.rigol import SimulatedRigol
-from power.sim.scpi import ScpiError
+from power.sim.common.rigol import SimulatedRigol
+from power.sim.common.scpi import ScpiError
 
 
 class SimulatedRigolMso5000(SimulatedRigol):

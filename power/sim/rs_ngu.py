@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from power.drivers.rs_ngu import AVAILABLE, OVER_RANGE, PIECE_S, RATES, SKIPPED
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.pacing import Paced, at_limit, clock_error_ppm
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
-from power.sim.sensor import Sensor
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.sim.common.sensor import Sensor
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

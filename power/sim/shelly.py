@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from power.drivers.base import SIMULATED_SERIAL
-from power.sim.mqtt import MqttSimulator
+from power.drivers.common.base import SIMULATED_SERIAL
+from power.sim.common.mqtt import MqttSimulator
 from power.transports.mqtt import Message
 
 WH_J, WATT_MINUTE_J = 3600.0, 60.0

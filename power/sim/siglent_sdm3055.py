@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from power.drivers.multimeter import Wiring
+from power.drivers.common.multimeter import Wiring
 from power.drivers.siglent_sdm3055 import (
     CURRENTS,
     MEMORY_OVERFLOW,
@@ -12,11 +12,11 @@ from power.drivers.siglent_sdm3055 import (
     READINGS_PER_S,
     VOLTAGES,
 )
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.multimeter import MultimeterInput, fitting_range
-from power.sim.pacing import Paced, clock_error_ppm
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.multimeter import MultimeterInput, fitting_range
+from power.sim.common.pacing import Paced, clock_error_ppm
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, word
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

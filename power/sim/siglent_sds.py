@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from power.drivers.scope import ChannelSetting, Record, ScopeModel
-from power.drivers.siglent_models import (
+from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.common.siglent_models import (
     COLUMNS,
     FAMILIES,
     LONGEST_DIV_S,
@@ -17,14 +17,14 @@ from power.drivers.siglent_models import (
     limits,
     modelled,
 )
+from power.drivers.common.siglent_wavedesc import WAVEDESC_BYTES
+from power.drivers.common.single_shot import ROWS, parse_value, step_up
 from power.drivers.siglent_sds import depth_text
-from power.drivers.siglent_wavedesc import WAVEDESC_BYTES
-from power.drivers.single_shot import ROWS, parse_value, step_up
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.rigol import with_range
-from power.sim.scope import SimulatedScope, Wiring
-from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.rigol import with_range
+from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

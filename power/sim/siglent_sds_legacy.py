@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from power.drivers.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.common.single_shot import ROWS, parse_value, step_up
 from power.drivers.siglent_sds_legacy import (
     ATTENUATIONS,
     CODES_PER_DIV,
@@ -16,12 +17,11 @@ from power.drivers.siglent_sds_legacy import (
     limits,
     modelled,
 )
-from power.drivers.single_shot import ROWS, parse_value, step_up
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.rigol import with_range
-from power.sim.scope import SimulatedScope, Wiring
-from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.rigol import with_range
+from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

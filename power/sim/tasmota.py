@@ -6,8 +6,8 @@ import datetime
 import json
 from typing import ClassVar
 
-from power.drivers.base import SIMULATED_SERIAL
-from power.sim.mqtt import MqttSimulator
+from power.drivers.common.base import SIMULATED_SERIAL
+from power.sim.common.mqtt import MqttSimulator
 from power.transports.mqtt import Message
 
 KWH_J = 3.6e6

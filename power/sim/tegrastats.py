@@ -24,9 +24,9 @@ from typing import Any, Literal
 import numpy as np
 
 from power.errors import OptionInvalid
-from power.sim.base import Simulator
-from power.sim.load import Load
-from power.sim.sensor import Sensor
+from power.sim.common.base import Simulator
+from power.sim.common.load import Load
+from power.sim.common.sensor import Sensor
 from power.specification import Specified
 from power.timebase import MonotonicTime
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from power.drivers.scope import ChannelSetting
+from power.drivers.common.scope import ChannelSetting
 from power.drivers.tektronix_mdo4000 import (
     DIVISIONS_HIGH,
     DIVISIONS_WIDE,
@@ -15,10 +15,10 @@ from power.drivers.tektronix_mdo4000 import (
     scale_of,
     specified,
 )
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scope import Channel, SimulatedScope, Wiring
-from power.sim.scpi import ScpiError, command, number, on_off, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scope import Channel, SimulatedScope, Wiring
+from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 from power.timebase import HOST_TIME, Timebase
 

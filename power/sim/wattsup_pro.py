@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from power.drivers.wattsup_pro import FIELDS, SIMULATED, Packets
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.sensor import Sensor
-from power.sim.serialline import SerialSimulator
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.sensor import Sensor
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 from power.timebase import HOST_TIME, Ticker, Timebase
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from power.drivers.yokogawa_wt310 import CURRENT_RANGES_A, INPUTS, UPDATES_S, VOLTAGE_RANGES_V
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
 from power.timebase import HOST_TIME, Timebase
 
 SUPPRESSED = 0.005

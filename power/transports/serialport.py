@@ -16,7 +16,7 @@ from power.timebase import HOST_TIME, Timebase
 T = TypeVar("T")
 
 OPEN: weakref.WeakValueDictionary[str, SerialLine] = weakref.WeakValueDictionary()
-"""The open lines of this process, by port: simulated instruments see here how far the host has read (power/sim/pty.py)."""
+"""The open lines of this process, by port: simulated instruments see here how far the host has read (power/sim/common/pty.py)."""
 
 
 class Line(Protocol):

@@ -13,10 +13,10 @@ from farmd.services.board import chosen_rails, to_message
 from power.meters.board import BoardMeter, RailBlock
 from power.rails import total_rails
 from power.rails.jetson import JETSONS
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.jetson_ina3221 import SimulatedJetsonIna3221
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 
 
 @pytest.mark.parametrize("kernel", ["ina3221x", "ina3221"])

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from hostctl.results.budget import budget_tables
 from hostctl.rules import MLPERF
-from power.budget import budget
-from power.report import EnergyReport, energy_report
+from power.reduction.budget import budget
+from power.reduction.report import EnergyReport, energy_report
 from power.trace import Floats, Trace, Window
 from power.uncertainty import GainOffset
 from tests.hostctl.results.results_data import a_result

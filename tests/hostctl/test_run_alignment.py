@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from power.sim.load import Load, ProcessLoad
+from power.sim.common.load import Load, ProcessLoad
 from power.sim.yokogawa_wt310 import SimulatedWt310
 from tests.hostctl.farm import QUICK, Hostctl, codes, serve_board
 

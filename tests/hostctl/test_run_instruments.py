@@ -12,10 +12,10 @@ import pytest
 
 from hostctl.cli.sim import _toml as toml
 from power.catalogue import driver
-from power.sim.base import Simulator
-from power.sim.faults import Faults
-from power.sim.load import Load, ProcessLoad
-from power.sim.parse import machine_busy_s
+from power.sim.common.base import Simulator
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load, ProcessLoad
+from power.sim.common.parse import machine_busy_s
 from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
 
 BOARD_W, WALL_W = (2.0, 10.0), (20.0, 100.0)

@@ -12,11 +12,11 @@ import pytest
 from power.catalogue import make_meter
 from power.errors import PowerError
 from power.meter import Meter
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scpi import ScpiSimulator
-from power.sim.waveforms import Constant
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scpi import ScpiSimulator
+from power.sim.common.waveforms import Constant
 from power.trace import Trace
 from power.transports.scpi import VisaLink
 

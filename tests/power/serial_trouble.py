@@ -10,11 +10,11 @@ import pytest
 from power.catalogue import make_meter
 from power.errors import PowerError
 from power.meter import Meter
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.serialline import SerialSimulator
-from power.sim.waveforms import Constant
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.serialline import SerialSimulator
+from power.sim.common.waveforms import Constant
 from tests.power.scpi_trouble import one_sentence
 
 Options = dict[str, object]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from power.noise import MAX_BINS, BatchMeans, u_mean
+from power.reduction.noise import MAX_BINS, BatchMeans, u_mean
 from power.trace import Floats
 from power.uncertainty import (
     Between,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from power.catalogue import driver, make_meter
-from power.report import EnergyReport, energy_report
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.load import Load
-from power.sim.waveforms import Constant, During, Noise, Ramp, Square, Waveform
+from power.reduction.report import EnergyReport, energy_report
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant, During, Noise, Ramp, Square, Waveform
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Window
 

@@ -13,9 +13,9 @@ import pytest
 from hostctl.cli.sim import _toml as toml
 from power import calibrate
 from power.catalogue import make_meter
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.waveforms import Constant
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.yokogawa_wt310 import SimulatedWt310
 from tests.hostctl.farm import Hostctl, codes
 from tests.power.calibrate.bench import certificate_of, points_of

@@ -12,8 +12,8 @@ from rich.console import Console
 from hostctl.errors import UsageError
 from hostctl.results.budget import budget_of, budget_tables, rows, summary
 from hostctl.results.report import html_report
-from power.budget import budget
-from power.report import energy_report
+from power.reduction.budget import budget
+from power.reduction.report import energy_report
 from power.trace import Trace, Window
 from power.uncertainty import Accuracy, GainOffset
 from tests.hostctl.results.results_data import a_result

@@ -21,8 +21,8 @@ from hostctl.session.reduction import reduce
 from hostctl.session.windows import Span
 from power.clock import ClockProbe
 from power.errors import AlignmentError, PowerError
-from power.flags import Flag
 from power.meter import Capabilities, Clock, Identity
+from power.reduction.flags import Flag
 from power.trace import Flags, Floats, Trace
 from power.uncertainty import GainOffset
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from power import calibrate
 from power.meter import Capabilities, Identity, Kind, Meter
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
 from power.trace import Reading, Trace
 from power.uncertainty import Accuracy, GainOffset
 

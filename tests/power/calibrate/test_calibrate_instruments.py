@@ -11,11 +11,11 @@ import pytest
 from power import calibrate
 from power.catalogue import DRIVERS, make_meter
 from power.meter import Meter
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.waveforms import Waveform
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Waveform
 from power.trace import Floats
 from tests.power.calibrate.bench import DAY, LOADS_W, FakeMeter, conditions
 from tests.power.calibrate.bench import Load as Knob

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from power import calibrate
 from power.calibrate import CalibratedMeter, CalibrationError, Certificate, CertificateRefused
-from power.energy import energy
 from power.errors import MeterStateError
+from power.reduction.energy import energy
 from power.trace import Floats, Trace
 from power.uncertainty import GainOffset
 from tests.power.calibrate.bench import DAY, FakeMeter, Laboratory, certificate_of, points_of

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from power.catalogue import COMMON, DRIVERS, Driver, driver_names, make_meter
-from power.drivers.base import Instrument
-from power.drivers.scope import Oscilloscope
+from power.drivers.common.base import Instrument
+from power.drivers.common.scope import Oscilloscope
 from power.errors import MeterStateError, OptionInvalid
 from power.meters.scope import ScopeSetup
 from power.options import Options
-from power.sim.clock import VirtualTime
-from power.sim.load import Load
-from power.sim.waveforms import Constant
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.timebase import HOST_TIME
 from power.trace import Window
 

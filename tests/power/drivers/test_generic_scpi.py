@@ -8,11 +8,11 @@ from power.catalogue import make_meter
 from power.drivers.generic_scpi import GenericScpi
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
 from power.options import Options
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.generic_scpi import SimulatedGenericScpi
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
     recorded,

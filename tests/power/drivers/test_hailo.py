@@ -11,12 +11,12 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.hailo import Hailo
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.hailo import GAIN_LIMIT, OFFSET_LIMIT_A, AveragingFactor, HailoRTException, SimulatedHailo
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 from power.timebase import Timebase
 from tests.power.fakes.script import Script
 from tests.power.trials import Levels, Timing, check_coverage, run_trial

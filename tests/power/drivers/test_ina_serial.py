@@ -9,14 +9,14 @@ import pytest
 
 import power.drivers.ina_serial as ina_serial
 from power.catalogue import make_meter
-from power.drivers.ina_lines import About, Done, LineCutter, Row, check_sum, parse_line, sealed
+from power.drivers.common.ina_lines import About, Done, LineCutter, Row, check_sum, parse_line, sealed
 from power.drivers.ina_serial import InaSerial
 from power.errors import InstrumentError, LinkLost, NoReading, OptionInvalid, PowerError, WrongInstrument
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.ina_serial import SimulatedInaSerial
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 from tests.power.serial_trouble import check_cable_pulled, check_trouble, recording
 from tests.power.serialscript import Script, Step
 from tests.power.trials import Timing, check_coverage, check_in_real_time, specimens

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
+from power.drivers.common.multimeter import Wiring
 from power.drivers.keysight_34465a import Keysight34465a
-from power.drivers.multimeter import Wiring
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.keysight_34465a import SimulatedKeysight34465a
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
+from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.keysight_infiniivision import InfiniiVision, Preamble, specified
-from power.drivers.scope import ChannelSetting, Record
 from power.errors import InstrumentError, LinkLost, OptionInvalid, PowerError, ReplyInvalid, WrongInstrument
 from power.meter import Meter
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.keysight_infiniivision import SimulatedInfiniiVision
-from power.sim.load import Load
-from power.sim.waveforms import Constant
 from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.trials import Timing, check_coverage

@@ -8,8 +8,8 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.keysight_n6705 import KeysightN6705
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
 from power.sim.keysight_n6705 import SimulatedKeysightN6705
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (

@@ -9,14 +9,14 @@ import pytest
 
 import power.drivers.nordic_ppk2 as nordic_ppk2
 from power.catalogue import make_meter
+from power.drivers.common.ppk2_words import Converter, Modifiers, WordStream, parse_metadata
 from power.drivers.nordic_ppk2 import NordicPpk2, set_voltage
-from power.drivers.ppk2_words import Converter, Modifiers, WordStream, parse_metadata
 from power.errors import LinkLost, NoReading, OptionInvalid, PowerError, ReplyInvalid, WrongInstrument
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant, During
 from power.sim.nordic_ppk2 import ACCURACY, CALIBRATION, SimulatedNordicPpk2
-from power.sim.waveforms import Constant, During
 from power.timebase import Timebase
 from power.trace import Floats
 from tests.power.serial_trouble import check_cable_pulled, check_trouble, recording

@@ -12,19 +12,19 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.jetson_ina3221 import JetsonIna3221
-from power.energy import energy
 from power.errors import MeterUnavailable, NoReading, OptionInvalid, RailUnreadable
 from power.options import Options
 from power.rails import discover, read, total_rails
 from power.rails.jetson import JETSONS, jetson_of
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.reduction.energy import energy
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.hwmon import SimulatedHwmon
 from power.sim.jetson_ina3221 import SHUNT_OHM, SHUNT_TOLERANCE, SimulatedJetsonIna3221
-from power.sim.load import Load
 from power.sim.rapl import GAIN_LIMIT, OFFSET_LIMIT_W, SimulatedRapl
-from power.sim.waveforms import Constant
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Window
 from power.uncertainty import GainOffset

@@ -11,12 +11,12 @@ from power.catalogue import driver, make_meter
 from power.drivers.rdtech import FRAME_BYTES, TRAILER, Um25c, Um34c, checksum, parse_frame
 from power.errors import LinkLost, PowerError, ReplyInvalid, WrongInstrument
 from power.meter import Meter
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.pty import Pty
-from power.sim.waveforms import Constant
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.pty import Pty
+from power.sim.common.waveforms import Constant
 from power.timebase import HOST_TIME, Timebase
 from power.transports.serialport import SerialLine
 from tests.power.trials import Levels, Timing, check_coverage, run_trial

@@ -20,12 +20,12 @@ from power.errors import (
     PowerError,
     ReplyInvalid,
 )
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.rest import SimulatedRest
-from power.sim.waveforms import Constant
 from power.timebase import HOST_TIME, Timebase
 from power.transports.jsonpath import JsonPath
 from tests.power.trials import Levels, Timing, check_coverage, run_trial

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.rigol import RigolScope
+from power.drivers.common.rigol import RigolScope
+from power.drivers.common.scope import ChannelSetting
 from power.drivers.rigol_ds1000z import RigolDs1000z
 from power.drivers.rigol_mso5000 import RigolMso5000
-from power.drivers.scope import ChannelSetting
 from power.errors import OptionInvalid, WrongInstrument
 from power.timebase import HOST_TIME
 from tests.power.dialogue import Dialogue, Step

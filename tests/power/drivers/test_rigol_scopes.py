@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from power.drivers.codes import Decoder
-from power.drivers.rigol import Preamble
+from power.drivers.common.codes import Decoder
+from power.drivers.common.rigol import Preamble
+from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.rigol_ds1000z import RigolDs1000z
 from power.drivers.rigol_mso5000 import RigolMso5000
-from power.drivers.scope import ChannelSetting, Record
 from power.errors import InstrumentError, LinkLost, ReplyInvalid
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
 from power.timebase import Timebase
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.scope import Mode
+from power.drivers.common.scope import Mode
 from power.errors import OptionInvalid
-from power.sim.clock import VirtualTime
-from power.sim.load import Load
-from power.sim.rigol import SimulatedRigol
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.rigol import SimulatedRigol
+from power.sim.common.waveforms import Constant
 from power.sim.rigol_ds1000z import SimulatedRigolDs1000z
 from power.sim.rigol_mso5000 import SimulatedRigolMso5000
-from power.sim.waveforms import Constant
 from tests.power.scpi_trouble import (
     one_sentence,
 )

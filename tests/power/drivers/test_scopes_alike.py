@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.waveforms import Constant, Square
 from power.sim.keysight_infiniivision import SimulatedInfiniiVision
-from power.sim.load import Load
 from power.sim.rigol_ds1000z import SimulatedRigolDs1000z
 from power.sim.rigol_mso5000 import SimulatedRigolMso5000
-from power.sim.scope import SimulatedScope, Wiring
 from power.sim.siglent_sds import SimulatedSiglentSds
 from power.sim.siglent_sds_legacy import SimulatedSiglentSdsLegacy
 from power.sim.tektronix_mdo4000 import SimulatedMdo4000
-from power.sim.waveforms import Constant, Square
 from tests.power.scpi_trouble import recorded, recording
 
 EIGHT_ROWS = [

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from power.catalogue import DRIVERS
-from power.sim.faults import Faults
+from power.sim.common.faults import Faults
+from power.sim.common.scpi import ScpiSimulator
 from power.sim.generic_scpi import SimulatedGenericScpi
 from power.sim.keysight_34465a import SimulatedKeysight34465a
 from power.sim.keysight_infiniivision import SimulatedInfiniiVision
@@ -15,7 +16,6 @@ from power.sim.keysight_n6705 import SimulatedKeysightN6705
 from power.sim.rigol_ds1000z import SimulatedRigolDs1000z
 from power.sim.rigol_mso5000 import SimulatedRigolMso5000
 from power.sim.rs_ngu import SimulatedRsNgu
-from power.sim.scpi import ScpiSimulator
 from power.sim.siglent_sdm3055 import SimulatedSiglentSdm3055
 from power.sim.siglent_sds import SimulatedSiglentSds
 from power.sim.siglent_sds_legacy import SimulatedSiglentSdsLegacy
@@ -36,7 +36,7 @@ __all__ = ["impatient"]
 BLOCKS = {"wrong length": Faults(wrong_length=True)}
 ERROR = {"error": Faults(error="Overload")}
 RECORD = BLOCKS | {"cut off in the block": Faults(truncate_at=5000)}
-SINGLE_SHOT = {"power.drivers.single_shot.READ_S": 0.2}
+SINGLE_SHOT = {"power.drivers.common.single_shot.READ_S": 0.2}
 MDO4000 = {"power.drivers.tektronix_mdo4000.TRANSFER_S": 0.2}
 INFINIIVISION = {
     "power.drivers.keysight_infiniivision.TRANSFER_S": 0.2,

@@ -21,13 +21,13 @@ from power.errors import (
     WrongInstrument,
 )
 from power.meter import Meter
-from power.sim.base import Simulator
-from power.sim.broker import MqttBroker
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
+from power.sim.common.base import Simulator
+from power.sim.common.broker import MqttBroker
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.shelly import SimulatedShelly
-from power.sim.waveforms import Constant
 from power.timebase import HOST_TIME, Timebase
 from power.transports.mqtt import Broker, Message, MqttLine
 from tests.power.brokerscript import Question, Script

@@ -7,11 +7,11 @@ import pytest
 
 from power.catalogue import make_meter
 from power.errors import OptionInvalid
-from power.sim.clock import VirtualTime
-from power.sim.load import Load
+from power.sim.common.clock import VirtualTime
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant, Square
 from power.sim.siglent_sds import SimulatedSds2000xPlus, SimulatedSiglentSds
 from power.sim.siglent_sds_legacy import SimulatedSiglentSdsLegacy
-from power.sim.waveforms import Constant, Square
 from tests.power.scpi_trouble import (
     one_sentence,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.multimeter import Wiring
+from power.drivers.common.multimeter import Wiring
 from power.drivers.siglent_sdm3055 import SiglentSdm3055
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.siglent_sdm3055 import SimulatedSiglentSdm3055
-from power.sim.waveforms import Constant
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import (
     recorded,

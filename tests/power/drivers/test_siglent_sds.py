@@ -7,13 +7,13 @@ import struct
 import numpy as np
 import pytest
 
-from power.drivers.codes import Decoder
-from power.drivers.scope import ChannelSetting, Record
-from power.drivers.siglent_models import limits
+from power.drivers.common.codes import Decoder
+from power.drivers.common.scope import ChannelSetting, Record
+from power.drivers.common.siglent_models import limits
+from power.drivers.common.siglent_wavedesc import WAVEDESC_BYTES, Wavedesc
 from power.drivers.siglent_sds import SiglentSds, depth_text
-from power.drivers.siglent_wavedesc import WAVEDESC_BYTES, Wavedesc
 from power.errors import InstrumentError, LinkLost, ReplyInvalid, WrongInstrument
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
 from power.timebase import HOST_TIME
 from tests.power.dialogue import Dialogue, Step
 from tests.power.scpi_trouble import one_sentence

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from power.drivers.scope import ChannelSetting, Record
+from power.drivers.common.scope import ChannelSetting, Record
+from power.drivers.common.single_shot import parse_value, spans, step_up
 from power.drivers.siglent_sds_legacy import SiglentSdsLegacy, limits
-from power.drivers.single_shot import parse_value, spans, step_up
 from power.errors import InstrumentError, ReplyInvalid, WrongInstrument
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
 from power.timebase import HOST_TIME
 from power.transports.block import header_length
 from tests.power.dialogue import Dialogue, Step

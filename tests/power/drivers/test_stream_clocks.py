@@ -7,12 +7,12 @@ import pytest
 
 from power.catalogue import driver, make_meter
 from power.drivers import keysight_34465a, keysight_n6705, rs_ngu
-from power.drivers.scpi_instrument import out_of_step
+from power.drivers.common.scpi_instrument import out_of_step
 from power.errors import ClockError
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.waveforms import Constant, During
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant, During
 from tests.power.scpi_trouble import one_sentence
 
 STREAMS = {

@@ -13,12 +13,12 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.tegrastats import rails_of
 from power.errors import LinkLost, MeterUnavailable, OptionInvalid, PowerError, ReplyInvalid
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant
 from power.sim.tegrastats import GAIN_LIMIT, OFFSET_LIMIT_A, SimulatedTegrastats
-from power.sim.waveforms import Constant
 from power.timebase import Timebase
 from power.transports.process import LineProcess
 from tests.power.trials import Levels, Timing, check_coverage, run_trial

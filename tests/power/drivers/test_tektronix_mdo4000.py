@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.scope import ChannelSetting, Record
+from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.tektronix_mdo4000 import Mdo4000, parse_preamble, scale_of, specified
 from power.errors import (
     InstrumentError,
@@ -17,7 +17,7 @@ from power.errors import (
     ReplyInvalid,
     WrongInstrument,
 )
-from power.sim.clock import VirtualTime
+from power.sim.common.clock import VirtualTime
 from tests.power.dialogue import Dialogue, Step
 
 IDN = "TEKTRONIX,MDO4054B,C012345,CF:91.1CT FV:v3.14"

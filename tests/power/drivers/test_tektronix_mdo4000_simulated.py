@@ -11,13 +11,13 @@ import pytest
 from power.catalogue import make_meter
 from power.errors import MeterStateError, OptionInvalid
 from power.meters.scope import ScopeMeter
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scope import Wiring
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scope import Wiring
+from power.sim.common.waveforms import Constant, Square
 from power.sim.tektronix_mdo4000 import SimulatedMdo4000
-from power.sim.waveforms import Constant, Square
 from power.timebase import Timebase
 from power.trace import Window
 from tests.power.trials import Levels, Timing, check_coverage, check_within, run_trial, specimens

@@ -12,13 +12,13 @@ from power.catalogue import make_meter
 from power.drivers import wattsup_pro
 from power.drivers.wattsup_pro import Packets, WattsUpPro, sample_of
 from power.errors import LinkLost, OptionInvalid, PowerError, ReplyInvalid, WrongInstrument
-from power.sim.base import Simulator
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.pty import Pty
+from power.sim.common.base import Simulator
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.pty import Pty
+from power.sim.common.waveforms import Constant
 from power.sim.wattsup_pro import SimulatedWattsUpPro
-from power.sim.waveforms import Constant
 from power.timebase import HOST_TIME, Timebase
 from power.transports.serialport import SerialLine
 from tests.power.trials import Levels, Timing, check_coverage, run_trial

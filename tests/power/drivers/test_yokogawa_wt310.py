@@ -11,10 +11,10 @@ from power.catalogue import make_meter
 from power.drivers.yokogawa_wt310 import Wt310
 from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
 from power.meter import Meter
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.waveforms import Constant, Square
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.waveforms import Constant, Square
 from power.sim.yokogawa_wt310 import SimulatedWt310
 from power.timebase import HOST_TIME
 from tests.power.dialogue import Dialogue, Step

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from power.drivers.scope import ChannelSetting, Record, ScopeModel
-from power.sim.clock import VirtualTime
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scope import SimulatedScope, Wiring
-from power.sim.waveforms import Constant, Square, Waveform
+from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
+from power.sim.common.clock import VirtualTime
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.waveforms import Constant, Square, Waveform
 from power.specification import Specified
 
 

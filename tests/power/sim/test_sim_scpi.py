@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from power.sim.faults import Faults
-from power.sim.load import Load
-from power.sim.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
-from power.sim.waveforms import Constant
+from power.sim.common.faults import Faults
+from power.sim.common.load import Load
+from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.sim.common.waveforms import Constant
 
 
 class Small(ScpiSimulator):

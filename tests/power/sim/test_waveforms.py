@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from power.errors import OptionInvalid
-from power.sim.clock import SkewedTime, VirtualTime
-from power.sim.faults import Faults, parse_faults
-from power.sim.load import Load, ProcessLoad
-from power.sim.parse import ProcessTime, machine_busy_s, parse_load
-from power.sim.waveforms import Constant, During, Noise, Ramp, Square, Waveform
+from power.sim.common.clock import SkewedTime, VirtualTime
+from power.sim.common.faults import Faults, parse_faults
+from power.sim.common.load import Load, ProcessLoad
+from power.sim.common.parse import ProcessTime, machine_busy_s, parse_load
+from power.sim.common.waveforms import Constant, During, Noise, Ramp, Square, Waveform
 
 WAVEFORMS: list[Waveform] = [
     Constant(3.0),

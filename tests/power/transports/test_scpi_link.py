@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from power.errors import LinkLost, MeterUnavailable, ReplyInvalid
-from power.sim.tcp import TcpServer
+from power.sim.common.tcp import TcpServer
 from power.transports.block import encode
 from power.transports.scpi import VisaLink
 

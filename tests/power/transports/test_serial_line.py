@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from power.errors import LinkLost, MeterUnavailable
-from power.sim.pty import Pty
+from power.sim.common.pty import Pty
 from power.transports.serialport import SerialLine, _why_not
 
 

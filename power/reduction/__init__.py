@@ -1,0 +1,1 @@
+"""From a trace and its windows to energies: integrals, idle, noise, uncertainty, budget, flags. Pure functions only."""

@@ -1,0 +1,1 @@
+"""What several simulated instruments share: lines to listen at, time, loads, what is measured, misbehaviour."""

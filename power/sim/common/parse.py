@@ -1,0 +1,99 @@
+"""Loads as people write them on a command line: "constant=5", "square=2,6,50,0.6", "cpu=2,10"."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from power.errors import OptionInvalid
+from power.sim.common.load import ProcessLoad
+from power.sim.common.waveforms import Constant, During, Noise, Ramp, Square, Waveform
+from power.timebase import HOST_TIME
+
+FORMS = {
+    "constant": "constant=W",
+    "square": "square=LOW_W,HIGH_W,HZ[,DUTY]",
+    "ramp": "ramp=FROM_W,TO_W,SECONDS",
+    "noise": "noise=MEAN_W,SD_W,STEP_S[,SEED]",
+    "step": "step=BEFORE_W,AFTER_W,SECONDS",
+    "cpu": "cpu=IDLE_W,MAX_W[,PID]",
+}
+"""What can be written; "cpu" follows the processor time of this machine, or of one process."""
+
+
+def parse_load(text: str) -> Waveform:
+    """Return the power that a text describes, times counted from now. Raises OptionInvalid with the form that is meant.
+
+    A load that follows processor time has to be started (ProcessLoad.start).
+    """
+    kind, _, rest = text.partition("=")
+    if kind not in FORMS:
+        near = difflib.get_close_matches(kind, FORMS, n=1)
+        hint = f"did you mean {FORMS[near[0]]}?" if near else f"there are {', '.join(FORMS.values())}."
+        raise OptionInvalid(f"There is no load '{kind}'; {hint}")
+    try:
+        return _MADE[kind](*[float(part) for part in rest.split(",")])
+    except (TypeError, ValueError):
+        raise OptionInvalid(f"The load '{text}' is not of the form {FORMS[kind]}.") from None
+
+
+def _square(low_w: float, high_w: float, hertz: float, duty: float = 0.5) -> Waveform:
+    return Square(low_w, high_w, hertz, duty)
+
+
+def _ramp(from_w: float, to_w: float, duration_s: float) -> Waveform:
+    now_s = HOST_TIME.now_ns() / 1e9
+    return Ramp(now_s, now_s + duration_s, from_w, to_w)
+
+
+def _noise(mean_w: float, sd_w: float, step_s: float, seed: float = 0.0) -> Waveform:
+    return Noise(mean_w, sd_w, step_s, int(seed))
+
+
+def _step(before_w: float, after_w: float, after_s: float) -> Waveform:
+    now_s = HOST_TIME.now_ns() / 1e9
+    return During(now_s, now_s + after_s, Constant(before_w), Constant(after_w))
+
+
+def _cpu(idle_w: float, max_w: float, pid: float | None = None) -> Waveform:
+    if pid is None:
+        return ProcessLoad(machine_busy_s, idle_w=idle_w, max_w=max_w)
+    if not Path(f"/proc/{int(pid)}").exists():
+        raise OptionInvalid(f"There is no process {int(pid)} whose processor time could be followed.")
+    return ProcessLoad(ProcessTime(int(pid)), idle_w=idle_w, max_w=max_w)
+
+
+_MADE: dict[str, Callable[..., Waveform]] = {
+    "constant": Constant,
+    "square": _square,
+    "ramp": _ramp,
+    "noise": _noise,
+    "step": _step,
+    "cpu": _cpu,
+}
+
+
+def machine_busy_s() -> float:
+    """Return the mean busy time of this machine's processors since boot (proc(5): user, nice, system, idle, iowait, ...)."""
+    numbers = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    busy = sum(numbers) - numbers[3] - numbers[4]
+    return busy / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+
+
+class ProcessTime:
+    """A process's processor time as a part of the whole machine's, from its /proc/PID/stat; it stands still when that ends."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._last_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time so far, s."""
+        with contextlib.suppress(OSError):
+            fields = self._stat.read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])  # utime, stime
+            self._last_s = ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+        return self._last_s
