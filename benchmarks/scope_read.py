@@ -134,10 +134,3 @@ def run() -> list[Row]:
         ),
         Row("memory of a trace of 2 × 20 M points", growth_bytes / _MIB, "MiB", None, 1024.0, "at most"),
     ]
-
-
-if __name__ == "__main__":
-    from benchmarks.__main__ import line
-
-    for row in run():
-        print(line(row, markdown=False))
