@@ -95,10 +95,3 @@ def run() -> list[Row]:
         Row("memory growth over 1e9 samples", growth_bytes / _MIB, "MiB", None, 32.0, "at most"),
         Row("peak resident memory, 1e9 samples", _peak_bytes() / _MIB, "MiB", None, 256.0, "at most"),
     ]
-
-
-if __name__ == "__main__":
-    from benchmarks.__main__ import line
-
-    for row in run():
-        print(line(row, markdown=False))

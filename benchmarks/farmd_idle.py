@@ -141,10 +141,3 @@ def run() -> list[Row]:
             "farmd: CPU time, one rail at 100 Hz", streaming, "ms/s", None, MAX_STREAMING_MS_PER_S, "at most"
         ),
     ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(
-            f"{row.name}: {row.measured:.3g} {row.unit}, {row.sense} {row.bar:g}: {'yes' if row.holds else 'NO'}"
-        )
