@@ -80,6 +80,7 @@ def _instrument(
 
 
 DRIVERS: dict[str, Driver] = {
+    # no instrument
     "board": Driver(
         "power.meters.board",
         "BoardMeter",
@@ -94,53 +95,13 @@ DRIVERS: dict[str, Driver] = {
         "no meter at all: watts estimated from processor time",
         "board",
     ),
-    "hailo": _instrument(
-        "hailo", "Hailo", "host", "this machine's Hailo module, by its own monitor", "device averaging module"
-    ),
-    "hwmon": _instrument(
-        "hwmon", "Hwmon", "host", "this machine's INA and other hwmon sensors", f"{RAILS} rail_map"
-    ),
-    "ina-serial": _instrument(
-        "ina_serial",
-        "InaSerial",
-        "serial",
-        "INA219, INA226 or INA3221 read by a microcontroller",
-        "port baud shunt_ohm shunt_tolerance channels clock_ppm",
-    ),
-    "jetson-ina3221": _instrument(
-        "jetson_ina3221",
-        "JetsonIna3221",
-        "host",
-        "this Jetson's INA3221 rails",
-        f"{RAILS} shunt_tolerance shunt_ohm",
-    ),
-    "nordic-ppk2": _instrument(
-        "nordic_ppk2",
-        "NordicPpk2",
-        "serial",
-        "Nordic Power Profiler Kit II, up to 1 A at 100 kS/s",
-        "port mode supply_v marker switch_on spike_filter",
-    ),
-    "nvml": _instrument(
-        "nvml", "Nvml", "host", "this machine's NVIDIA card", "index uuid mode interval_s module"
-    ),
-    "tegrastats": _instrument(
-        "tegrastats",
-        "Tegrastats",
-        "process",
-        "what a Jetson's tegrastats prints of its rails",
-        "command interval_s rails",
-    ),
-    "rapl": _instrument("rapl", "Rapl", "host", "this machine's processor energy counters", RAILS),
-    "keysight-34465a": _instrument(
-        "keysight_34465a",
-        "Keysight34465a",
+    # oscilloscopes
+    "keysight-infiniivision": _instrument(
+        "keysight_infiniivision",
+        "InfiniiVision",
         "scpi",
-        "Keysight 34465A/34470A multimeter, digitising a current",
-        f"resource {WIRING} rate_hz aperture_s memory_readings",
-    ),
-    "tektronix-mdo4000": _instrument(
-        "tektronix_mdo4000", "Mdo4000", "scpi", "Tektronix MDO4000 oscilloscopes", f"resource {SCOPE}"
+        "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
+        f"resource {SCOPE}",
     ),
     "rigol-ds1000z": _instrument(
         "rigol_ds1000z",
@@ -152,12 +113,30 @@ DRIVERS: dict[str, Driver] = {
     "rigol-mso5000": _instrument(
         "rigol_mso5000", "RigolMso5000", "scpi", "Rigol MSO5000 oscilloscope", f"resource {SCOPE}"
     ),
-    "keysight-infiniivision": _instrument(
-        "keysight_infiniivision",
-        "InfiniiVision",
+    "siglent-sds": _instrument(
+        "siglent_sds",
+        "SiglentSds",
         "scpi",
-        "Keysight InfiniiVision oscilloscopes, 2000 to 6000 X-Series",
+        "Siglent SDS oscilloscope: SDS800X HD, SDS1000X HD, SDS2000X HD/Plus, SDS5000X",
         f"resource {SCOPE}",
+    ),
+    "siglent-sds-legacy": _instrument(
+        "siglent_sds_legacy",
+        "SiglentSdsLegacy",
+        "scpi",
+        "Siglent SDS1000X/X-E oscilloscope, older commands",
+        f"resource {SCOPE}",
+    ),
+    "tektronix-mdo4000": _instrument(
+        "tektronix_mdo4000", "Mdo4000", "scpi", "Tektronix MDO4000 oscilloscopes", f"resource {SCOPE}"
+    ),
+    # analysers, supplies and multimeters
+    "keysight-34465a": _instrument(
+        "keysight_34465a",
+        "Keysight34465a",
+        "scpi",
+        "Keysight 34465A/34470A multimeter, digitising a current",
+        f"resource {WIRING} rate_hz aperture_s memory_readings",
     ),
     "keysight-n6705": _instrument(
         "keysight_n6705",
@@ -165,14 +144,6 @@ DRIVERS: dict[str, Driver] = {
         "scpi",
         "Keysight N6705 with N6781A/N6782A, external data log",
         "resource channel current_range_a voltage_range_v period_s",
-    ),
-    "rest": _instrument(
-        "rest",
-        "Rest",
-        "http",
-        "any server that tells power or energy as JSON over HTTP",
-        "url path reading unit factor resolution interval_s update_s averaging_s timeout_s "
-        "voltage_path current_path serial_path headers token_env ca_file",
     ),
     "rs-ngu": _instrument(
         "rs_ngu",
@@ -189,40 +160,12 @@ DRIVERS: dict[str, Driver] = {
         "resource identification set_up make_safe power_query voltage_query current_query supply_v reading averaging_s"
         " interval_s error_query",
     ),
-    "siglent-sds": _instrument(
-        "siglent_sds",
-        "SiglentSds",
-        "scpi",
-        "Siglent SDS oscilloscope: SDS800X HD, SDS1000X HD, SDS2000X HD/Plus, SDS5000X",
-        f"resource {SCOPE}",
-    ),
-    "siglent-sds-legacy": _instrument(
-        "siglent_sds_legacy",
-        "SiglentSdsLegacy",
-        "scpi",
-        "Siglent SDS1000X/X-E oscilloscope, older commands",
-        f"resource {SCOPE}",
-    ),
-    "shelly": _instrument(
-        "shelly",
-        "Shelly",
-        "mqtt",
-        "Shelly plug or relay with power metering, first generation and later, over a broker",
-        f"{BROKER} channel component generation read interval_s update_s",
-    ),
     "siglent-sdm3055": _instrument(
         "siglent_sdm3055",
         "SiglentSdm3055",
         "scpi",
         "Siglent SDM3055 multimeter, averaging a current",
         f"resource {WIRING} nplc line_hz interval_s",
-    ),
-    "tasmota": _instrument(
-        "tasmota",
-        "Tasmota",
-        "mqtt",
-        "plug with Tasmota firmware, over a broker",
-        f"{BROKER} full_topic read interval_s update_s",
     ),
     "yokogawa-wt310": _instrument(
         "yokogawa_wt310",
@@ -231,11 +174,74 @@ DRIVERS: dict[str, Driver] = {
         "Yokogawa WT310/WT310E power analyser",
         "resource mode voltage_range_v current_range_a update_s input",
     ),
+    # serial
+    "ina-serial": _instrument(
+        "ina_serial",
+        "InaSerial",
+        "serial",
+        "INA219, INA226 or INA3221 read by a microcontroller",
+        "port baud shunt_ohm shunt_tolerance channels clock_ppm",
+    ),
+    "nordic-ppk2": _instrument(
+        "nordic_ppk2",
+        "NordicPpk2",
+        "serial",
+        "Nordic Power Profiler Kit II, up to 1 A at 100 kS/s",
+        "port mode supply_v marker switch_on spike_filter",
+    ),
     "rdtech-um24c": _instrument("rdtech", "Um24c", "serial", "RuiDeng UM24C USB meter", "port"),
     "rdtech-um25c": _instrument("rdtech", "Um25c", "serial", "RuiDeng UM25C USB meter", "port"),
     "rdtech-um34c": _instrument("rdtech", "Um34c", "serial", "RuiDeng UM34C USB meter", "port"),
     "wattsup-pro": _instrument(
         "wattsup_pro", "WattsUpPro", "serial", "Watts up? PRO wall meter", "port baud"
+    ),
+    # this machine's own sensors
+    "hailo": _instrument(
+        "hailo", "Hailo", "host", "this machine's Hailo module, by its own monitor", "device averaging module"
+    ),
+    "hwmon": _instrument(
+        "hwmon", "Hwmon", "host", "this machine's INA and other hwmon sensors", f"{RAILS} rail_map"
+    ),
+    "jetson-ina3221": _instrument(
+        "jetson_ina3221",
+        "JetsonIna3221",
+        "host",
+        "this Jetson's INA3221 rails",
+        f"{RAILS} shunt_tolerance shunt_ohm",
+    ),
+    "nvml": _instrument(
+        "nvml", "Nvml", "host", "this machine's NVIDIA card", "index uuid mode interval_s module"
+    ),
+    "rapl": _instrument("rapl", "Rapl", "host", "this machine's processor energy counters", RAILS),
+    "tegrastats": _instrument(
+        "tegrastats",
+        "Tegrastats",
+        "process",
+        "what a Jetson's tegrastats prints of its rails",
+        "command interval_s rails",
+    ),
+    # network
+    "rest": _instrument(
+        "rest",
+        "Rest",
+        "http",
+        "any server that tells power or energy as JSON over HTTP",
+        "url path reading unit factor resolution interval_s update_s averaging_s timeout_s "
+        "voltage_path current_path serial_path headers token_env ca_file",
+    ),
+    "shelly": _instrument(
+        "shelly",
+        "Shelly",
+        "mqtt",
+        "Shelly plug or relay with power metering, first generation and later, over a broker",
+        f"{BROKER} channel component generation read interval_s update_s",
+    ),
+    "tasmota": _instrument(
+        "tasmota",
+        "Tasmota",
+        "mqtt",
+        "plug with Tasmota firmware, over a broker",
+        f"{BROKER} full_topic read interval_s update_s",
     ),
 }
 
