@@ -44,3 +44,14 @@ def test_every_instrument_has_a_snippet() -> None:
         name for name in driver_names() if DRIVERS[name].is_instrument and f'driver = "{name}"' not in shown
     ]
     assert not missing
+
+
+PATH = re.compile(r"(?<![\w/.-])(?:power|hostctl|farmd|targets|tests|benchmarks|docs|proto)/[\w/-]+\.\w+")
+LINK = re.compile(r"\]\(([\w./-]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_named_in_the_documentation_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [ROOT / path for path in PATH.findall(text)] + [page.parent / link for link in LINK.findall(text)]
+    assert [str(path) for path in named if not path.exists()] == []
