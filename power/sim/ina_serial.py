@@ -93,11 +93,13 @@ class SimulatedInaSerial(SerialSimulator):
             self._end()
             if self.faults.error:
                 self.say(sealed(f"E1,{self.faults.error}"))
+            if self.faults.delay_s:
+                self.timebase.sleep(self.faults.delay_s)
             with self._lock:
                 self._begun_s, self._seq = self._sensor.now_s(), 0
-                # Before it is heard of: whoever hears may let time pass at once.
+                # Before it is heard of: whoever hears may let time pass at once, and nobody else may from then on.
                 self._ticker = self.timebase.every(self._interval_s, self._push)
-                self.say(sealed("K1,S"))
+                self.say(sealed("K1,S"), is_answer=False)
                 self._push()
         elif command == b"X":
             self._end()
