@@ -42,6 +42,8 @@ class Hailo(PolledInstrument):
 
     driver = "hailo"
     scope: Scope = "module"
+    reading: Reading = "average"
+    """Means of all that was since the reading before."""
 
     def __init__(
         self,
@@ -67,11 +69,6 @@ class Hailo(PolledInstrument):
         return cls(
             timebase, device=device, averaging=averaging, module=options.text("module", "hailo_platform")
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Means of all that was since the reading before."""
-        return "average"
 
     @property
     def interval_s(self) -> float:

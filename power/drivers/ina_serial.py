@@ -45,6 +45,8 @@ class InaSerial(SerialInstrument, StreamedInstrument):
     """The sum of the channels."""
 
     driver = "ina-serial"
+    reading: Reading = "average"
+    """The sensor averages."""
     fetch_s = 0.1
 
     def __init__(
@@ -84,11 +86,6 @@ class InaSerial(SerialInstrument, StreamedInstrument):
             baud=options.integer("baud", BAUD, low=1200, high=4_000_000),
             clock_ppm=options.number("clock_ppm", 100.0, low=1.0, high=20_000.0),
         )
-
-    @property
-    def reading(self) -> Reading:
-        """The sensor averages."""
-        return "average"
 
     @property
     def averaging_s(self) -> float | None:  # type: ignore[override]

@@ -59,6 +59,8 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
     driver = "keysight-34465a"
     models = ("34465A", "34470A")
     scope: Scope = "board"
+    reading: Reading = "average"
+    """Averages over the aperture."""
     clock_ppm = 100.0
 
     def __init__(
@@ -98,11 +100,6 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
             aperture_s=aperture_s,
             memory_readings=options.integer("memory_readings", STANDARD_MEMORY, low=1, high=LARGE_MEMORY),
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Averages over the aperture."""
-        return "average"
 
     @property
     def interval_s(self) -> float:

@@ -48,6 +48,8 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
     driver = "keysight-n6705"
     models = ("N6705",)
     scope: Scope = "board"
+    reading: Reading = "average"
+    """Averages over the period, without a gap."""
     clock_ppm = 100.0
 
     def __init__(
@@ -86,11 +88,6 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
             voltage_range_v=ranges[1],
             period_s=options.number("period_s", 1.024e-3, low=QUANTITIES * SHORTEST_S, high=LONGEST_S),
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Averages over the period, without a gap."""
-        return "average"
 
     @property
     def interval_s(self) -> float:

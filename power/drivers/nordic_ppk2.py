@@ -54,6 +54,9 @@ class NordicPpk2(SerialInstrument, StreamedInstrument):
 
     driver = "nordic-ppk2"
     scope: Scope = "board"
+    reading: Reading = "instantaneous"
+    """Momentary values."""
+    interval_s = 1.0 / RATE_HZ
     clock_ppm = 100.0
     fetch_s = 0.05
 
@@ -90,16 +93,6 @@ class NordicPpk2(SerialInstrument, StreamedInstrument):
             switch_on=options.flag("switch_on", True),
             spike_filter=options.flag("spike_filter", True),
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Momentary values."""
-        return "instantaneous"
-
-    @property
-    def interval_s(self) -> float:
-        """10 µs."""
-        return 1.0 / RATE_HZ
 
     @property
     def tail_s(self) -> float:

@@ -17,14 +17,15 @@ from operator import xor
 from typing import ClassVar, Self
 
 from power.drivers.common.base import PolledInstrument
-from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
+from power.drivers.common.serial_instrument import SerialInstrument
+from power.errors import LinkLost, ReplyInvalid, WrongInstrument
 from power.meter import Identity
 from power.options import Options
 from power.sample import Sample
 from power.specification import Specified, product_accuracy
 from power.timebase import Timebase
 from power.trace import Reading
-from power.transports.serialport import SerialLine
+from power.transports.serialport import Line
 from power.uncertainty import GainOffset
 
 FRAME_BYTES = 130
@@ -76,7 +77,7 @@ def checksum(frame: bytes) -> int:
     return reduce(xor, (frame[index] for index in CHECKED))
 
 
-class RdTechMeter(PolledInstrument):
+class RdTechMeter(SerialInstrument, PolledInstrument):
     """What the three have in common. Current has no sign."""
 
     model_id: ClassVar[int]
@@ -85,12 +86,18 @@ class RdTechMeter(PolledInstrument):
     most_a: ClassVar[float]
     voltage_limits: ClassVar[Specified]
     current_limits: ClassVar[Specified]
+    reading: Reading = "average"
+    """Means over each renewal."""
+    interval_s = 0.2
+    """More often than it renews, so that each renewal counts for as long as it was shown."""
+    resolution_w = 1e-3
+    """Power comes in whole milliwatts."""
     averaging_s = 2.0 * RENEWAL_S
     time_bound_s = 0.05
 
-    def __init__(self, port: str, timebase: Timebase, *, line: SerialLine | None = None) -> None:
+    def __init__(self, port: str, timebase: Timebase, *, line: Line | None = None) -> None:
         """`line` is for tests; else `port` is opened by `connect`."""
-        self._port, self._timebase, self._line = port, timebase, line
+        super().__init__(port, timebase, BAUD, line)
 
     @classmethod
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
@@ -98,24 +105,9 @@ class RdTechMeter(PolledInstrument):
         return cls(options.text("port"), timebase)
 
     @property
-    def reading(self) -> Reading:
-        """Means over each renewal."""
-        return "average"
-
-    @property
-    def interval_s(self) -> float:
-        """More often than it renews, so that each renewal counts for as long as it was shown."""
-        return 0.2
-
-    @property
     def tail_s(self) -> float:
         """What is read stands for an earlier time."""
         return 2.0 * self.averaging_s
-
-    @property
-    def resolution_w(self) -> float | None:
-        """Power comes in whole milliwatts."""
-        return 1e-3
 
     def accuracy(self, voltage_v: float | None) -> GainOffset:
         """Return the limits of error of voltage × current."""
@@ -124,18 +116,12 @@ class RdTechMeter(PolledInstrument):
             self.voltage_limits,
             self.current_limits,
             supply_v,
-            resolution_w=1e-3,
+            resolution_w=self.resolution_w,
             source=f"product page of the RuiDeng {MODELS[self.model_id]}",
         )
 
-    def connect(self) -> Identity:
-        """Ask for one frame; the model stands in it."""
-        self._line = self._line or SerialLine(self._port, BAUD, timebase=self._timebase)
-        try:
-            frame = self._asked()
-        except Exception:
-            self.disconnect()
-            raise
+    def _identified(self, line: Line) -> Identity:
+        frame = self._asked()  # the model stands in it
         return Identity("RuiDeng", MODELS[self.model_id], is_simulated=frame.is_simulated)
 
     def read(self) -> Sample:
@@ -154,12 +140,6 @@ class RdTechMeter(PolledInstrument):
     def make_safe(self) -> None:
         """Nothing was changed."""
 
-    def disconnect(self) -> None:
-        """Close the line."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-
     def _asked(self) -> Frame:
         """Ask for a frame; once again if the first one came garbled or out of step."""
         try:
@@ -168,12 +148,15 @@ class RdTechMeter(PolledInstrument):
             return self._ask_once()
 
     def _ask_once(self) -> Frame:
-        line = self._line
-        if line is None:
-            raise NoReading("The USB meter was not connected.")
+        line, told = self._connected, bytearray()
+
+        def take(data: bytes) -> bytes | None:
+            told.extend(data)
+            return bytes(told[:FRAME_BYTES]) if len(told) >= FRAME_BYTES else None
+
         line.drain()
         line.write(ASK)
-        frame = line.read(FRAME_BYTES, REPLY_S)
+        frame = line.gather(take, REPLY_S) or bytes(told)
         if not frame:
             raise LinkLost(
                 f"The meter at '{self._port}' does not answer; check that it is on and paired, and the port."

@@ -44,6 +44,8 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
     driver = "rs-ngu"
     models = tuple(CHANNELS)
     scope: Scope = "board"
+    reading: Reading = "instantaneous"
+    """Momentary values."""
     clock_ppm = 100.0
     fetch_s = ASKED_S
     rates: ClassVar[Mapping[float, str]] = RATES
@@ -77,11 +79,6 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
             current_range_a=options.maybe("current_range_a", above=0.0),
             rate_hz=rate_hz,
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Momentary values."""
-        return "instantaneous"
 
     @property
     def interval_s(self) -> float:

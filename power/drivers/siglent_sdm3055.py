@@ -44,6 +44,8 @@ class SiglentSdm3055(ScpiInstrument, PolledInstrument):
     driver = "siglent-sdm3055"
     models = ("SDM3055",)
     scope: Scope = "board"
+    reading: Reading = "average"
+    """Averages over the time between questions."""
 
     def __init__(
         self,
@@ -82,11 +84,6 @@ class SiglentSdm3055(ScpiInstrument, PolledInstrument):
             line_hz=line_hz,
             interval_s=options.number("interval_s", max(0.5, least_s), low=least_s, high=longest_s),
         )
-
-    @property
-    def reading(self) -> Reading:
-        """Averages over the time between questions."""
-        return "average"
 
     @property
     def interval_s(self) -> float:

@@ -60,6 +60,8 @@ class Tegrastats(PushedInstrument):
     """The module's total, or the sum of the rails that are named."""
 
     driver = "tegrastats"
+    reading: Reading = "instantaneous"
+    """The sensors' values at each line."""
     time_bound_s = PRINTED_LATE_S
 
     def __init__(
@@ -83,11 +85,6 @@ class Tegrastats(PushedInstrument):
         interval_s = options.number("interval_s", 0.1, low=LEAST_INTERVAL_S, high=60.0)
         command = shlex.split(options.text("command", COMMAND))
         return cls(timebase, command=command, interval_s=interval_s, rails=options.names("rails"))
-
-    @property
-    def reading(self) -> Reading:
-        """The sensors' values at each line."""
-        return "instantaneous"
 
     @property
     def interval_s(self) -> float:

@@ -12,18 +12,19 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from power.drivers.common.base import PushedInstrument
-from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
+from power.drivers.common.serial_instrument import SerialInstrument
+from power.errors import LinkLost, ReplyInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options
 from power.sample import Sample
 from power.timebase import Timebase
 from power.trace import Reading
-from power.transports.serialport import SerialLine
+from power.transports.serialport import Line
 from power.uncertainty import GainOffset
 
 BAUDS = (115200, 19200)
 """Of today's meters, and of those with USB hardware of revision 1."""
-ABORT = b"\x18"
+ABORT, STOP = b"\x18", b"#L,R,0;"
 MODELS = ("Watts up?", "Watts up? PRO", "Watts up? PRO ES", "Watts up? .Net")
 FIELDS = 18
 WATTS, VOLTS, AMPERES = 0, 1, 2
@@ -86,19 +87,23 @@ def sample_of(fields: Sequence[str], arrival_ns: int) -> Sample | None:
     )
 
 
-class WattsUpPro(PushedInstrument):
+class WattsUpPro(SerialInstrument, PushedInstrument):
     """The meter at the wall. Choosing what is logged clears its memory."""
 
     driver = "wattsup-pro"
     scope: Scope = "wall"
-    averaging_s = 1.0
+    reading: Reading = "average"
+    """Means over each second."""
+    averaging_s = interval_s = 1.0
     time_bound_s = 0.1
+    resolution_w = 0.1
+    """Tenths of a watt."""
 
     def __init__(
-        self, port: str, timebase: Timebase, *, baud: int = BAUDS[0], line: SerialLine | None = None
+        self, port: str, timebase: Timebase, *, baud: int = BAUDS[0], line: Line | None = None
     ) -> None:
         """`line` is for tests; else `port` is opened by `connect`."""
-        self._port, self._timebase, self._baud, self._line = port, timebase, baud, line
+        super().__init__(port, timebase, baud, line)
         self._packets = Packets()
 
     @classmethod
@@ -110,35 +115,11 @@ class WattsUpPro(PushedInstrument):
             options.fail(f"baud is {baud}, but a Watts up speaks {' or '.join(map(str, BAUDS))}")
         return cls(port, timebase, baud=baud)
 
-    @property
-    def reading(self) -> Reading:
-        """Means over each second."""
-        return "average"
-
-    @property
-    def interval_s(self) -> float:
-        """One second."""
-        return 1.0
-
-    @property
-    def resolution_w(self) -> float | None:
-        """Tenths of a watt."""
-        return 0.1
-
     def accuracy(self, voltage_v: float | None) -> GainOffset:
         """Return 1.5 % of reading and three counts."""
-        return GainOffset.from_limits(0.015, 0.3, resolution_w=0.1, source="Watts up? PRO user's manual")
-
-    def connect(self) -> Identity:
-        """Stop what it sends, and ask what it is."""
-        self._line = self._line or SerialLine(self._port, self._baud, timebase=self._timebase)
-        try:
-            self._line.write(ABORT + b"#L,R,0;")
-            self._line.drain()
-            return self._identified(self._asked(b"#V,R,0;", "v"))
-        except Exception:
-            self.disconnect()
-            raise
+        return GainOffset.from_limits(
+            0.015, 0.3, resolution_w=self.resolution_w, source="Watts up? PRO user's manual"
+        )
 
     def begin(self) -> None:
         """Choose all fields, and external logging each second."""
@@ -156,24 +137,26 @@ class WattsUpPro(PushedInstrument):
 
     def end(self) -> None:
         """Let it be silent."""
-        self._connected.write(b"#L,R,0;")
+        self._connected.write(STOP)
 
     def make_safe(self) -> None:
         """Stop external logging; it then goes on logging into its own memory."""
         if self._line is not None:
-            self._line.write(b"#L,R,0;")
+            self._line.write(STOP)
 
-    def disconnect(self) -> None:
-        """Close the line."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-
-    @property
-    def _connected(self) -> SerialLine:
-        if self._line is None:
-            raise NoReading("The Watts up was not connected.")
-        return self._line
+    def _identified(self, line: Line) -> Identity:
+        line.write(ABORT + STOP)
+        line.drain()
+        fields = self._asked(b"#V,R,0;", "v")
+        values = fields[3:]
+        if not values or not values[0].isdigit() or int(values[0]) >= len(MODELS):
+            raise WrongInstrument(
+                f"What answers at '{self._port}' is no Watts up that is known ('{','.join(fields)[:60]}'); check the port."
+            )
+        firmware = ".".join(values[4:6]) or None
+        return Identity(
+            "Electronic Educational Devices", MODELS[int(values[0])], None, firmware, SIMULATED in values
+        )
 
     def _asked(self, command: bytes, answer: str) -> list[str]:
         """Send a command and return the packet that answers it; data packets in between are passed over."""
@@ -188,15 +171,4 @@ class WattsUpPro(PushedInstrument):
                     return fields
         raise LinkLost(
             f"The Watts up at '{self._port}' does not answer; check that it is on, the port, and baud = {BAUDS[1]} for old ones."
-        )
-
-    def _identified(self, fields: list[str]) -> Identity:
-        values = fields[3:]
-        if not values or not values[0].isdigit() or int(values[0]) >= len(MODELS):
-            raise WrongInstrument(
-                f"What answers at '{self._port}' is no Watts up that is known ('{','.join(fields)[:60]}'); check the port."
-            )
-        firmware = ".".join(values[4:6]) or None
-        return Identity(
-            "Electronic Educational Devices", MODELS[int(values[0])], None, firmware, SIMULATED in values
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as real_time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,22 +43,33 @@ def recording(
 
 
 def check_trouble(
-    made: type[SerialSimulator], options: Options, faults: Faults, after_s: float
+    made: type[SerialSimulator],
+    options: Options,
+    faults: Faults,
+    after_s: float,
+    silence_s: float = 0.0,
 ) -> PowerError:
-    """Let a fault begin in mid-run; return the error that it must end in."""
+    """Let a fault begin in mid-run; return the error that it must end in.
+
+    `silence_s` of real time pass besides: a meter that is waited for in a thread is missed after that, not after virtual time.
+    """
     with recording(made, options, 2.0) as (meter, source, time):
         source.faults = faults
         time.sleep(after_s)
+        real_time.sleep(silence_s)
         with pytest.raises(PowerError) as caught:
             meter.stop()
     return one_sentence(caught.value)
 
 
-def check_cable_pulled(made: type[SerialSimulator], options: Options, after_s: float) -> PowerError:
+def check_cable_pulled(
+    made: type[SerialSimulator], options: Options, after_s: float, silence_s: float = 0.0
+) -> PowerError:
     """Close the line in mid-run; return the error that it must end in."""
     with recording(made, options, 2.0) as (meter, source, time):
         source.stop()
         time.sleep(after_s)
+        real_time.sleep(silence_s)
         with pytest.raises(PowerError) as caught:
             meter.stop()
     return one_sentence(caught.value)

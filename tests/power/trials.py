@@ -178,12 +178,16 @@ def check_coverage(
 
 
 def check_in_real_time(
-    kind: type[Simulator], timing: Timing, options: dict[str, object], seed: int = 1
+    kind: type[Simulator],
+    timing: Timing,
+    options: dict[str, object],
+    seed: int = 1,
+    levels: Levels | None = None,
 ) -> None:
     """Fail unless one trial without virtual time lies within its uncertainty too."""
     made = specimens(kind)
     outcome = run_trial(
-        kind.driver, made, seed, levels=Levels(), timing=timing, options=options, is_real=True
+        kind.driver, made, seed, levels=levels or Levels(), timing=timing, options=options, is_real=True
     )
     check_within(outcome)
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from contextlib import AbstractContextManager
 
 import pytest
 
-from power.catalogue import driver, make_meter
 from power.drivers.rdtech import FRAME_BYTES, TRAILER, Um25c, Um34c, checksum, parse_frame
 from power.errors import LinkLost, PowerError, ReplyInvalid, WrongInstrument
-from power.meter import Meter
-from power.sim.common.base import Simulator
-from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
-from power.sim.common.load import Load
-from power.sim.common.pty import Pty
-from power.sim.common.waveforms import Constant
-from power.timebase import HOST_TIME, Timebase
-from power.transports.serialport import SerialLine
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
-
-MODELS = ("rdtech-um24c", "rdtech-um25c", "rdtech-um34c")
+from power.sim.rdtech import SimulatedRdTech, SimulatedUm24c, SimulatedUm25c, SimulatedUm34c
+from power.timebase import HOST_TIME
+from tests.power.serial_trouble import check_cable_pulled, check_trouble, recording
+from tests.power.serialscript import Script
+from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
 
 
 def frame_of(model: int, volts: int, amperes: int, milliwatts: int) -> bytes:
@@ -61,30 +54,16 @@ def test_a_frame_that_is_garbled(model: int, place: int) -> None:
         parse_frame(bytes(frame), 1.0, 1.0)
 
 
-class Scripted:
-    """A line that answers each question with the next of a list; all have to be asked for."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = list(answers)
-        self.asked = 0
-        self.pty = Pty(self._heard)
-        self.pty.start()
-
-    def _heard(self, data: bytes) -> None:
-        assert data == b"\xf0"
-        self.asked += 1
-        self.pty.send(self.answers.pop(0))
-
-    def meter(self) -> Um25c:
-        return Um25c(self.pty.path, HOST_TIME, line=SerialLine(self.pty.path, 9600))
+def scripted(*answers: bytes) -> tuple[Um25c, Script]:
+    """A meter that is asked so often, and answers that; in pieces, as over Bluetooth."""
+    line = Script([(b"\xf0", [answer[:20], answer[20:]]) for answer in answers], HOST_TIME)
+    return Um25c("SCRIPT", HOST_TIME, line=line), line
 
 
-def test_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("power.drivers.rdtech.REPLY_S", 0.1)
+def test_dialogue() -> None:
     good = frame_of(0x09C9, 5000, 10000, 5000)
     # Asked twice where the first answer is of no use: garbage, a piece, another frame's end.
-    line = Scripted(good, good, b"\xff" * 130, good, good[:40], good)
-    meter = line.meter()
+    meter, line = scripted(good, good, b"\xff" * 130, good, good[:40], good)
     assert meter.connect().model == "UM25C"
     for _ in range(3):
         sample = meter.read()
@@ -92,8 +71,8 @@ def test_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sample.is_clipped is False
     meter.make_safe()
     meter.disconnect()
-    assert line.answers == []
-    line.pty.close()
+    line.check_used_up()
+    assert line.is_closed
 
 
 @pytest.mark.parametrize(
@@ -102,88 +81,51 @@ def test_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
         ((frame_of(0x0D4C, 1, 1, 1),) * 2, WrongInstrument, 'write driver = "rdtech-um34c" in farm.toml'),
         ((b"\x11\x22" * 65,) * 2, ReplyInvalid, "which no UM25C begins a frame with"),
         ((frame_of(0x09C9, 1, 1, 1)[:50],) * 2, ReplyInvalid, "has 50 bytes instead of 130"),
-        ((b"", b""), LinkLost, "does not answer; check that it is on and paired"),
+        ((b"",), LinkLost, "does not answer; check that it is on and paired"),
     ],
 )
-def test_what_is_no_um25c(
-    monkeypatch: pytest.MonkeyPatch, answers: tuple[bytes, ...], error: type[PowerError], words: str
-) -> None:
-    monkeypatch.setattr("power.drivers.rdtech.REPLY_S", 0.1)
-    line = Scripted(*answers)
+def test_what_is_no_um25c(answers: tuple[bytes, ...], error: type[PowerError], words: str) -> None:
+    meter, line = scripted(*answers)
     with pytest.raises(error, match=words):
-        line.meter().connect()
-    line.pty.close()
+        meter.connect()
+    line.check_used_up()
+    assert line.is_closed
 
 
-def simulated(
-    name: str, load: Load, timebase: Timebase, seed: int | None, faults: Faults | None = None
-) -> Simulator:
-    return driver(name).simulated()(load, timebase=timebase, seed=seed, faults=faults)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_energies_lie_within_their_uncertainty(name: str) -> None:
-    def make(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-        return simulated(name, load, timebase, seed)
-
-    check_coverage(name, make, timing=Timing(6.0, 20.0, 2.0), levels=Levels(burst_s=0.02))
+@pytest.mark.parametrize("made", [SimulatedUm24c, SimulatedUm25c, SimulatedUm34c])
+def test_energies_lie_within_their_uncertainty(made: type[SimulatedRdTech]) -> None:
+    check_coverage(made.driver, specimens(made), timing=Timing(6.0, 20.0, 2.0), levels=Levels(burst_s=0.02))
 
 
 @pytest.mark.slow
 def test_energy_in_real_time() -> None:
-    def make(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-        return simulated("rdtech-um25c", load, timebase, seed)
-
-    outcome = run_trial(
-        "rdtech-um25c", make, 0, levels=Levels(), timing=Timing(2.0, 3.0, 2.0), options={}, is_real=True
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
-
-
-def recording(simulator: Simulator, time: VirtualTime) -> Meter:
-    meter = make_meter("usb", simulator.driver, dict(simulator.options), timebase=time).open()
-    assert meter.capabilities.kind == "simulated"
-    meter.start()
-    time.sleep(2.0)
-    return meter
+    check_in_real_time(SimulatedUm25c, Timing(2.0, 2.0, 1.5), {}, seed=0)
 
 
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
-        (Faults(silent_after=8), "does not answer; check that it is on"),
-        (Faults(garbage_after=8), "begins a frame with"),
-        (Faults(disconnect_after=8), "broke .*; check the cable|does not answer"),
+        (Faults(silent_after=1), "does not answer; check that it is on"),
+        (Faults(garbage_after=1), "begins a frame with"),
+        (Faults(disconnect_after=1), "broke .*; check the cable|does not answer"),
+        (Faults(truncate_at=40), "has 40 bytes instead of 130"),
+        (Faults(is_stale=True), "does not answer; check that it is on"),
     ],
 )
-def test_failures_in_mid_run(monkeypatch: pytest.MonkeyPatch, faults: Faults, words: str) -> None:
+def test_trouble_in_mid_run(monkeypatch: pytest.MonkeyPatch, faults: Faults, words: str) -> None:
     monkeypatch.setattr("power.drivers.rdtech.REPLY_S", 0.1)
-    time = VirtualTime()
-    with simulated("rdtech-um25c", Load(Constant(3.0)), time, None, faults) as simulator:
-        meter = recording(simulator, time)
-        time.sleep(3.0)
-        with pytest.raises(PowerError, match=words):
-            meter.stop()
-        meter.close()
+    assert re.search(words, str(check_trouble(SimulatedUm25c, {}, faults, 3.0)))
 
 
 def test_a_pulled_cable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("power.drivers.rdtech.REPLY_S", 0.1)
-    time = VirtualTime()
-    with simulated("rdtech-um25c", Load(Constant(3.0)), time, None) as simulator:
-        meter = recording(simulator, time)
-        simulator.stop()
-        time.sleep(3.0)
-        with pytest.raises(LinkLost, match="check"):
-            meter.stop()
-        meter.close()
+    error = check_cable_pulled(SimulatedUm25c, {}, 3.0)
+    assert isinstance(error, LinkLost)
+    assert "check" in str(error)
 
 
 def test_at_its_limit_it_says_so() -> None:
-    time = VirtualTime()
-    with simulated("rdtech-um24c", Load(Constant(20.0)), time, None) as simulator:
-        meter = recording(simulator, time)
+    with recording(SimulatedUm24c, {}, 2.0, power_w=20.0) as (meter, _, _):
+        assert meter.capabilities.kind == "simulated"
         trace = meter.stop()
-        assert trace.clipped_count == len(trace)
-        meter.close()
+    assert trace.clipped_count == len(trace)
