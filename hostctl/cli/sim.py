@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import sys
 import time
@@ -114,7 +113,7 @@ def _made(
             f"a script: {simulated.__module__}.{simulated.__name__}."
         )
     if port is not None:
-        if "port" not in inspect.signature(simulated).parameters:
+        if not simulated.takes_port:
             raise UsageError(f"The simulated {driver_name} is not reached over TCP, so it takes no --port.")
         how["port"] = port
     return simulated(Load(waveform, supply_v or simulated.supply_v), **how)

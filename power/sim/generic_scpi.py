@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.pacing import at_limit
-from power.sim.common.scpi import ScpiSimulator, command
-from power.sim.common.sensor import Sensor
+from power.sim.common.scpi import ScpiSettings, ScpiSimulator, command
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 from power.trace import Floats
 
 VOLTAGE, CURRENT = Specified(0.001, 0.005), Specified(0.005, 0.002)
@@ -24,17 +23,9 @@ class SimulatedGenericScpi(ScpiSimulator):
     driver = "scpi"
     idn = "Wattfarm,Bench supply,{serial},1.0"
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
-        self._sensor = Sensor(load, timebase, voltage=VOLTAGE, current=CURRENT, faults=self.faults, seed=seed)
+    def __init__(self, load: Load, **settings: Unpack[ScpiSettings]) -> None:
+        super().__init__(load, **settings)
+        self._sensor = self.sensor_of(voltage=VOLTAGE, current=CURRENT)
         self._is_remote = False
 
     @property

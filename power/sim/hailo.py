@@ -5,16 +5,16 @@ from __future__ import annotations
 import enum
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from power.drivers.common.base import SIMULATED_SERIAL
 from power.drivers.hailo import DEFAULT_FACTOR, SAMPLING_S
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
 from power.sim.common.module import SimulatedModule
-from power.sim.common.sensor import Sensor
-from power.specification import EXACT, Specified
+from power.specification import Specified
 
 GAIN_LIMIT, OFFSET_LIMIT_A = 0.01, 0.002
 """Limits of error of the specimens' current; Hailo states none."""
@@ -56,25 +56,13 @@ class SimulatedHailo(SimulatedModule):
         devices: tuple[str, ...] = ("0000:01:00.0",),
         has_monitor: bool = True,
         held: bool = False,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(load, **settings)
         self.devices, self.has_monitor, self.held = devices, has_monitor, held
         self.is_protected, self.is_open = True, False
         self.broken_stops = 0
-        self._sensor = Sensor(
-            load,
-            self.timebase,
-            voltage=EXACT,
-            current=Specified(GAIN_LIMIT, OFFSET_LIMIT_A),
-            faults=self.faults,
-            seed=self.seed,
-        )
-
-    @property
-    def sensor(self) -> Sensor:
-        """What it sees of the load."""
-        return self._sensor
+        self.sensor = self.sensor_of(current=Specified(GAIN_LIMIT, OFFSET_LIMIT_A))
 
     def contents(self) -> dict[str, object]:
         """Return the names that the driver uses."""

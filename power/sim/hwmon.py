@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from power.sim.common.load import Load
-from power.sim.common.onboard import SimulatedTree
-from power.sim.common.sensor import ChannelError
+from power.sim.common.onboard import SimulatedTree, TreeSettings
 from power.specification import Specified
 
 SHUNT_OHM = 0.002
 SHUNT_STEP_V, BUS_STEP_V = 2.5e-6, 1.25e-3
 POWER_STEPS = 25.0
 """A step of power is 25 of current times a volt (TI SBOS547, INA226)."""
-CURRENT = Specified(0.001 + 0.01, 10e-6 / SHUNT_OHM)
-"""The chip's gain and a shunt of 1 %; the chip's offset on the shunt."""
-VOLTAGE = Specified(0.001, 7.5e-3)
 CHIP = "sys/class/hwmon/hwmon3"
 
 
@@ -27,13 +23,12 @@ class SimulatedHwmon(SimulatedTree):
 
     driver = "hwmon"
     renewal_s = 0.05
+    voltage = Specified(0.001, 7.5e-3)
+    current = Specified(0.001 + 0.01, 10e-6 / SHUNT_OHM)
+    """The chip's gain and a shunt of 1 %; the chip's offset on the shunt."""
 
-    def __init__(self, load: Load, **settings: Any) -> None:
+    def __init__(self, load: Load, **settings: Unpack[TreeSettings]) -> None:
         super().__init__(load, **settings)
-        rng = np.random.default_rng(0 if self.seed is None else self.seed)
-        perfect = self.seed is None
-        self._voltage = ChannelError() if perfect else ChannelError.within(VOLTAGE, rng)
-        self._current = ChannelError() if perfect else ChannelError.within(CURRENT, rng)
         self.lay(f"{CHIP}/name", "ina226")
         self.lay(f"{CHIP}/shunt_resistor", round(SHUNT_OHM * 1e6))
         self.lay(f"{CHIP}/update_interval", round(self.renewal_s * 1e3))
@@ -42,8 +37,8 @@ class SimulatedHwmon(SimulatedTree):
         """Convert, and multiply as the chip does."""
         volts, amperes = self.sensor.mean(np.array([begin_s]), np.array([end_s]))
         step_a = SHUNT_STEP_V / SHUNT_OHM
-        voltage_v = round(float(self._voltage.applied(volts)[0]) / BUS_STEP_V) * BUS_STEP_V
-        current_a = round(float(self._current.applied(amperes)[0]) / step_a) * step_a
+        voltage_v = round(float(volts[0]) / BUS_STEP_V) * BUS_STEP_V
+        current_a = round(float(amperes[0]) / step_a) * step_a
         step_w = POWER_STEPS * step_a
         power_w = round(voltage_v * current_a / step_w) * step_w
         return {

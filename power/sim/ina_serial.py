@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from power.drivers.ina_serial import WRAP_US
 from power.errors import OptionInvalid
 from power.sim.common.load import Load
 from power.sim.common.pacing import clock_error_ppm
-from power.sim.common.sensor import Sensor
-from power.sim.common.serialline import SerialSimulator
+from power.sim.common.serialline import SerialSettings, SerialSimulator
 from power.specification import Specified
-from power.timebase import Ticker
 
 SERIAL, FIRMWARE = "WATTFARM-SIM-1", "1.0"
 PPM = 100.0
@@ -39,7 +37,7 @@ class SimulatedInaSerial(SerialSimulator):
         shunt_tolerance: float = 0.01,
         interval_s: float = 0.05,
         averaging_s: float = 0.042496,
-        **settings: Any,
+        **settings: Unpack[SerialSettings],
     ) -> None:
         super().__init__(load, **settings)
         if sensor not in SENSORS:
@@ -47,32 +45,20 @@ class SimulatedInaSerial(SerialSimulator):
         self._ina, self._shunt_ohm, self._shunt_tolerance = SENSORS[sensor], shunt_ohm, shunt_tolerance
         self._interval_s, self._averaging_s = interval_s, averaging_s
         limits = self._ina.shunt
-        self._sensor = Sensor(
-            load,
-            self.timebase,
-            voltage=self._ina.bus,
-            current=Specified(math.hypot(limits.of_reading, shunt_tolerance), limits.offset / shunt_ohm),
-            faults=self.faults,
-            seed=self.seed,
-        )
+        current = Specified(math.hypot(limits.of_reading, shunt_tolerance), limits.offset / shunt_ohm)
+        self._sensor = self.sensor_of(voltage=self._ina.bus, current=current)
         ppm = clock_error_ppm(self.seed, PPM, self.faults.clock_ppm)
         self._true_interval_s = interval_s / (1.0 + ppm * 1e-6)
         phase = 0.0 if self.seed is None else float(np.random.default_rng((self.seed, 2)).uniform())
         self._origin_s = self._sensor.now_s() - phase * averaging_s
         self._rest = b""
         self._begun_s, self._seq = 0.0, 0
-        self._ticker: Ticker | None = None
         self._lock = threading.RLock()
 
     @property
     def options(self) -> dict[str, object]:
         """Its port, and the shunt."""
         return {**super().options, "shunt_ohm": self._shunt_ohm, "shunt_tolerance": self._shunt_tolerance}
-
-    def stop(self) -> None:
-        """Pull the cable."""
-        self._end()
-        super().stop()
 
     def heard(self, data: bytes) -> None:
         """Do what each line says."""
@@ -90,7 +76,7 @@ class SimulatedInaSerial(SerialSimulator):
                 )
             )
         elif command == b"S":
-            self._end()
+            self.stop_repeating()
             if self.faults.error:
                 self.say(sealed(f"E1,{self.faults.error}"))
             if self.faults.delay_s:
@@ -98,16 +84,11 @@ class SimulatedInaSerial(SerialSimulator):
             with self._lock:
                 self._begun_s, self._seq = self._sensor.now_s(), 0
                 # Before it is heard of: whoever hears may let time pass at once, and nobody else may from then on.
-                self._ticker = self.timebase.every(self._interval_s, self._push)
+                self.repeat(self._interval_s, self._push)
                 self.say(sealed("K1,S"), is_answer=False)
                 self._push()
         elif command == b"X":
-            self._end()
-
-    def _end(self) -> None:
-        ticker, self._ticker = self._ticker, None
-        if ticker is not None:
-            ticker.stop()
+            self.stop_repeating()
 
     def _push(self) -> bool:
         """Send the samples that are due."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from power.drivers.jetson_ina3221 import BUS_STEP_V, GAIN, SHUNT_OFFSET_V, SHUNT
 from power.errors import OptionInvalid
 from power.rails.jetson import CARRIER_CHIP, JETSONS, Channels, Jetson
 from power.sim.common.load import Load
-from power.sim.common.onboard import SimulatedTree
+from power.sim.common.onboard import SimulatedTree, TreeSettings
 from power.sim.common.sensor import ChannelError
 from power.specification import Specified
 
@@ -36,7 +36,7 @@ class SimulatedJetsonIna3221(SimulatedTree):
         module: str = "Orin NX, Orin Nano",
         kernel: Kernel = "ina3221",
         with_carrier: bool = True,
-        **settings: Any,
+        **settings: Unpack[TreeSettings],
     ) -> None:
         super().__init__(load, **settings)
         self.jetson = _module(module)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
 from power.drivers.common.scope import ChannelSetting, ScopeModel
 from power.drivers.keysight_infiniivision import CODES, LONGEST_S, RUNNING, specified
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.scope import Channel, SimulatedScope, Wiring
+from power.sim.common.scope import Channel, ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 MEMORY_POINTS = 500_000
 
@@ -30,17 +29,9 @@ class SimulatedInfiniiVision(SimulatedScope):
     clock_ppm = 25.0
 
     def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-        memory_points: int = MEMORY_POINTS,
+        self, load: Load, *, memory_points: int = MEMORY_POINTS, **settings: Unpack[ScopeSettings]
     ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+        super().__init__(load, **settings)
         self._memory_points = memory_points
         self._span_s, self._position_s = 1e-3, 0.0
         self._kind, self._width, self._is_raw = "NORM", 1, False

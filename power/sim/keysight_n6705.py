@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Unpack
 
 import numpy as np
 
@@ -15,12 +16,10 @@ from power.drivers.keysight_n6705 import (
     SHORTEST_S,
     VOLTAGES,
 )
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
-from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
+from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, command, number, on_off, word
 from power.sim.common.sensor import Sensor
-from power.timebase import HOST_TIME, Timebase
 
 STEP_S = 20.48e-6
 """Periods are whole numbers of this."""
@@ -34,17 +33,8 @@ class SimulatedKeysightN6705(ScpiSimulator):
     supply_v = 12.0
     idn = "Keysight Technologies,N6705C,{serial},E.02.07.2958"
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        module: str = "N6781A",
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
+    def __init__(self, load: Load, *, module: str = "N6781A", **settings: Unpack[ScpiSettings]) -> None:
+        super().__init__(load, **settings)
         self._module = module
         self._range_a, self._range_v = 3.0, 20.0
         self._period_s = 0.1
@@ -156,14 +146,7 @@ class SimulatedKeysightN6705(ScpiSimulator):
         return self.block(np.column_stack((amperes, volts)).astype(">f4").tobytes())
 
     def _sensor_on(self) -> Sensor:
-        return Sensor(
-            self.load,
-            self.timebase,
-            voltage=VOLTAGES[self._range_v],
-            current=CURRENTS[self._range_a],
-            faults=self.faults,
-            seed=self.seed,
-        )
+        return self.sensor_of(voltage=VOLTAGES[self._range_v], current=CURRENTS[self._range_a])
 
     def _choose(self, quantity: str, argument: str) -> None:
         if on_off(self._channel(argument)):

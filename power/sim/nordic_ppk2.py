@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -22,10 +22,8 @@ from power.drivers.common.ppk2_words import (
 from power.drivers.nordic_ppk2 import LEAST_V, MOST_A, MOST_V, RATE_HZ
 from power.sim.common.load import Load
 from power.sim.common.pacing import clock_error_ppm
-from power.sim.common.sensor import Sensor
-from power.sim.common.serialline import SerialSimulator
+from power.sim.common.serialline import SerialSettings, SerialSimulator
 from power.specification import Specified
-from power.timebase import Ticker
 from power.trace import Floats
 
 PPM = 50.0
@@ -58,24 +56,16 @@ class SimulatedNordicPpk2(SerialSimulator):
         *,
         push_s: float = 0.02,
         logic: Callable[[Floats], Words] | None = None,
-        **settings: Any,
+        **settings: Unpack[SerialSettings],
     ) -> None:
         super().__init__(load, **settings)
-        self._sensor = Sensor(
-            load,
-            self.timebase,
-            voltage=Specified(0.0, 0.0),
-            current=CURRENT,
-            faults=self.faults,
-            seed=self.seed,
-        )
+        self._sensor = self.sensor_of(current=CURRENT)
         self._push_s, self._logic = push_s, logic
         ppm = clock_error_ppm(self.seed, PPM, self.faults.clock_ppm)
         self._interval_s = 1.0 / RATE_HZ / (1.0 + ppm * 1e-6)
         self._tables = CALIBRATION.table_a(load.supply_v)[:RANGES]
         self._commands = b""
         self._begun_s, self._made = 0.0, 0
-        self._ticker: Ticker | None = None
         self._lock = threading.RLock()
         self.is_on = False
         """Whether the board has power."""
@@ -86,11 +76,6 @@ class SimulatedNordicPpk2(SerialSimulator):
         """Its port, and the supply."""
         supply_v = min(MOST_V, max(LEAST_V, self.load.supply_v))
         return {**super().options, "mode": "source", "supply_v": supply_v, "accuracy": dict(ACCURACY)}
-
-    def stop(self) -> None:
-        """Unplug it."""
-        self._end()
-        super().stop()
 
     def heard(self, data: bytes) -> None:
         """Do what each command says; what is none is passed over."""
@@ -110,14 +95,14 @@ class SimulatedNordicPpk2(SerialSimulator):
 
     def _do(self, command: bytes) -> None:
         if command[0] == 0x06:
-            self._end()
+            self.stop_repeating()
             with self._lock:
                 self._begun_s, self._made = self._sensor.now_s(), 0
                 # Before it is heard of: whoever hears may let time pass at once.
-                self._ticker = self.timebase.every(self._push_s, self._push)
+                self.repeat(self._push_s, self._push)
                 self._push()
         elif command[0] == 0x07:
-            self._end()
+            self.stop_repeating()
         elif command[0] == 0x0C:
             self.is_on = command[1] == 1
         elif command[0] == 0x0D:
@@ -126,11 +111,6 @@ class SimulatedNordicPpk2(SerialSimulator):
             self.mode = command[1]
         elif command[0] == 0x19:
             self.say(self._metadata().encode())
-
-    def _end(self) -> None:
-        ticker, self._ticker = self._ticker, None
-        if ticker is not None:
-            ticker.stop()
 
     def _metadata(self) -> str:
         lines = ["Calibrated: 0"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from power.drivers.common.base import SIMULATED_SERIAL
 from power.drivers.nvml import AVERAGED_S, COUNTER_S, FIELDS, NOT_SUPPORTED
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
 from power.sim.common.module import SimulatedModule
-from power.sim.common.sensor import Sensor
-from power.specification import EXACT, Specified
+from power.specification import Specified
 from power.timebase import MonotonicTime
 
 GAIN_LIMIT = 0.02
@@ -58,18 +58,11 @@ class SimulatedNvml(SimulatedModule):
         names: tuple[str, ...] = ("Simulated GPU",),
         architecture: int = 9,
         fails: dict[str, int] | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(load, **settings)
         self._names, self._architecture, self.fails = names, architecture, dict(fails or {})
-        self._sensor = Sensor(
-            load,
-            self.timebase,
-            voltage=EXACT,
-            current=Specified(GAIN_LIMIT, 0.0),
-            faults=self.faults,
-            seed=self.seed,
-        )
+        self._sensor = self.sensor_of(current=Specified(GAIN_LIMIT, 0.0))
         # The driver was loaded some time ago, and renews its counter at a phase of its own.
         self._loaded_s = self._sensor.now_s() - 100.0 - 0.037
         self._starts, self._reads = 0, 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from power.sim.common.load import Load
-from power.sim.common.onboard import SimulatedTree
+from power.sim.common.onboard import SimulatedTree, TreeSettings
 
 GAIN_LIMIT, OFFSET_LIMIT_W = 0.02, 0.05
 """Limits of error of the specimens; Intel states none."""
@@ -23,7 +23,7 @@ class SimulatedRapl(SimulatedTree):
     driver = "rapl"
     supply_v = 12.0
 
-    def __init__(self, load: Load, *, range_uj: int = RANGE_UJ, **settings: Any) -> None:
+    def __init__(self, load: Load, *, range_uj: int = RANGE_UJ, **settings: Unpack[TreeSettings]) -> None:
         super().__init__(load, **settings)
         rng = np.random.default_rng(0 if self.seed is None else self.seed)
         gain, offset = (0.0, 0.0) if self.seed is None else map(float, rng.uniform(-1.0, 1.0, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 
@@ -21,11 +21,8 @@ from power.drivers.rdtech import (
     Um34c,
     checksum,
 )
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.sensor import Sensor
-from power.sim.common.serialline import SerialSimulator
-from power.timebase import HOST_TIME, Timebase
+from power.sim.common.serialline import SerialSettings, SerialSimulator
 
 
 class SimulatedRdTech(SerialSimulator):
@@ -33,25 +30,10 @@ class SimulatedRdTech(SerialSimulator):
 
     meter: type[RdTechMeter]
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        consumed: Callable[[], int] | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, consumed=consumed)
-        self._sensor = Sensor(
-            load,
-            timebase,
-            voltage=self.meter.voltage_limits,
-            current=self.meter.current_limits,
-            faults=self.faults,
-            seed=seed,
-        )
-        phase = 0.0 if seed is None else float(np.random.default_rng((seed, 2)).uniform())
+    def __init__(self, load: Load, **settings: Unpack[SerialSettings]) -> None:
+        super().__init__(load, **settings)
+        self._sensor = self.sensor_of(voltage=self.meter.voltage_limits, current=self.meter.current_limits)
+        phase = 0.0 if self.seed is None else float(np.random.default_rng((self.seed, 2)).uniform())
         self._origin_s = self._sensor.now_s() - (2.0 + phase) * RENEWAL_S
 
     def heard(self, data: bytes) -> None:

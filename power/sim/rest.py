@@ -6,16 +6,13 @@ import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Unpack
 
 import numpy as np
 
-from power.drivers.common.base import SIMULATED_SERIAL
-from power.sim.common.base import Simulator
-from power.sim.common.faults import Faults
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
 from power.sim.common.wattmeter import Wattmeter
-from power.timebase import HOST_TIME, Timebase
 
 GAIN, OFFSET_W = 0.01, 0.05
 """Limits of error of its specimens."""
@@ -29,21 +26,15 @@ class SimulatedRest(Simulator):
     """
 
     driver = "rest"
-    supply_v: ClassVar[float] = 12.0
+    supply_v = 12.0
+    takes_port = True
 
     def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        token: str | None = None,
+        self, load: Load, *, port: int = 0, token: str | None = None, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed)
+        super().__init__(load, **settings)
         self._meter = Wattmeter(
-            load, timebase, self.faults, seed, gain=GAIN, offset_w=OFFSET_W, update_s=UPDATE_S
+            load, self.timebase, self.faults, self.seed, gain=GAIN, offset_w=OFFSET_W, update_s=UPDATE_S
         )
         self.token, self.requests = token, 0
         self.instead: tuple[int, bytes] | None = None
@@ -117,7 +108,7 @@ class SimulatedRest(Simulator):
         simulator = self
 
         class Handler(BaseHTTPRequestHandler):
-            server_version = f"{SIMULATED_SERIAL}-{0 if simulator.seed is None else simulator.seed}"
+            server_version = simulator.serial
 
             def do_GET(self) -> None:
                 answer = simulator.answer(self.headers.get("Authorization"))

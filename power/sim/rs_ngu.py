@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from power.drivers.rs_ngu import AVAILABLE, OVER_RANGE, PIECE_S, RATES, SKIPPED
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
-from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
-from power.sim.common.sensor import Sensor
+from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 RANGES_A = (10e-6, 0.001, 0.01, 0.1, 3.0, 8.0)
 VOLTAGE, CURRENT = Specified(0.001, 0.005), Specified(0.005, 0.002)
@@ -30,17 +27,9 @@ class SimulatedRsNgu(ScpiSimulator):
     idn = "Rohde&Schwarz,NGU401,{serial},02.018"
     rates: ClassVar[Mapping[float, str]] = RATES
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
-        self._sensor = Sensor(load, timebase, voltage=VOLTAGE, current=CURRENT, faults=self.faults, seed=seed)
+    def __init__(self, load: Load, **settings: Unpack[ScpiSettings]) -> None:
+        super().__init__(load, **settings)
+        self._sensor = self.sensor_of(voltage=VOLTAGE, current=CURRENT)
         self._rate_hz, self._range_a = 500e3, RANGES_A[-1]
         self._is_for_scpi = False
         self._log: Paced | None = None

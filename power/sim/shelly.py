@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
-from power.drivers.common.base import SIMULATED_SERIAL
 from power.sim.common.mqtt import MqttSimulator
 from power.transports.mqtt import Message
 
@@ -20,7 +18,7 @@ class SimulatedShelly(MqttSimulator):
     """
 
     driver = "shelly"
-    supply_v: ClassVar[float] = 230.0
+    usual_topic = "shellyplusplugs-sim"
     measures = True
     is_silent = False
     _last_power_w = -1.0
@@ -33,13 +31,11 @@ class SimulatedShelly(MqttSimulator):
     @property
     def options(self) -> dict[str, object]:
         """Broker and topic, and how often its counter is renewed."""
-        self.topic = self.topic or "shellyplusplugs-sim"
         return {**self.common_options, "update_s": self.update_s}
 
     @property
     def heard(self) -> list[str]:
         """Where it takes questions."""
-        self.topic = self.topic or "shellyplusplugs-sim"
         return [f"{self.topic}/command" if self.is_first else f"{self.topic}/rpc"]
 
     @property
@@ -90,12 +86,11 @@ class SimulatedShelly(MqttSimulator):
         return [(f"{relay}/power", f"{self.meter.power_w():.2f}"), (f"{relay}/energy", energy)]
 
     def _info(self) -> dict[str, object]:
-        serial = f"{SIMULATED_SERIAL}-{0 if self.seed is None else self.seed}"
         mac = f"0200000000{(self.seed or 0) % 256:02X}"
         if self.is_first:
-            return {"id": serial, "model": "SHPLG-S", "mac": mac, "fw_ver": "20230913-112316/v1.14.0"}
+            return {"id": self.serial, "model": "SHPLG-S", "mac": mac, "fw_ver": "20230913-112316/v1.14.0"}
         return {
-            "id": serial,
+            "id": self.serial,
             "model": "SNPL-00112EU",
             "mac": mac,
             "gen": 2,

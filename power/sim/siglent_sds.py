@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 
@@ -20,13 +20,11 @@ from power.drivers.common.siglent_models import (
 from power.drivers.common.siglent_wavedesc import WAVEDESC_BYTES
 from power.drivers.common.single_shot import ROWS, parse_value, step_up
 from power.drivers.siglent_sds import depth_text
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.rigol import with_range
-from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scope import ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 OUT_OF_RANGE, ILLEGAL = -222, -224
 PLAIN = (
@@ -53,17 +51,8 @@ class SimulatedSiglentSds(SimulatedScope):
     most_points: ClassVar[int] = 5_000_000
     """That one block of data holds."""
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+    def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
+        super().__init__(load, **settings)
         self._div_s, self._delay_s = 1e-3, 0.0
         self._depth = self.family.depths[-1][0]
         self._manages_depth = False

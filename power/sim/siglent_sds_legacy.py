@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
@@ -17,13 +19,11 @@ from power.drivers.siglent_sds_legacy import (
     limits,
     modelled,
 )
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.rigol import with_range
-from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scope import ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 PLAIN = (
     "C<n>:CPL",
@@ -44,17 +44,8 @@ class SimulatedSiglentSdsLegacy(SimulatedScope):
     clock_ppm = 25.0
     beyond = 256.0 / (ROWS * CODES_PER_DIV)
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+    def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
+        super().__init__(load, **settings)
         self._has_header = True
         self._div_s, self._delay_s = 1e-3, 0.0
         self._size = "14K"

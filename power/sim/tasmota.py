@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import ClassVar
 
-from power.drivers.common.base import SIMULATED_SERIAL
 from power.sim.common.mqtt import MqttSimulator
 from power.transports.mqtt import Message
 
@@ -21,20 +19,18 @@ class SimulatedTasmota(MqttSimulator):
     """
 
     driver = "tasmota"
-    supply_v: ClassVar[float] = 230.0
+    usual_topic = "plug1"
     energy_res, power_res = 5, 1
     measures = True
 
     @property
     def options(self) -> dict[str, object]:
         """Broker and topic."""
-        self.topic = self.topic or "plug1"
         return self.common_options
 
     @property
     def heard(self) -> list[str]:
         """The command that it knows."""
-        self.topic = self.topic or "plug1"
         return [f"cmnd/{self.topic}/Status"]
 
     @property
@@ -49,10 +45,11 @@ class SimulatedTasmota(MqttSimulator):
     def answer(self, message: Message) -> list[tuple[str, object]]:
         """Answer Status."""
         which = message.payload.decode("latin-1").strip()
-        serial = f"{SIMULATED_SERIAL}-{0 if self.seed is None else self.seed}"
         contents: dict[str, object] = {
             "2": {"StatusFWR": {"Version": "14.2.0(tasmota)", "Hardware": "ESP8266EX"}},
-            "5": {"StatusNET": {"Hostname": serial, "Mac": f"02:00:00:00:00:{(self.seed or 0) % 256:02X}"}},
+            "5": {
+                "StatusNET": {"Hostname": self.serial, "Mac": f"02:00:00:00:00:{(self.seed or 0) % 256:02X}"}
+            },
             "8": self._sensors(),
         }
         return [(f"stat/{self.topic}/STATUS{which}", contents[which])] if which in contents else []

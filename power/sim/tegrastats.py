@@ -19,14 +19,13 @@ import termios
 import threading
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
 from power.errors import OptionInvalid
-from power.sim.common.base import Simulator
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
-from power.sim.common.sensor import Sensor
 from power.specification import Specified
 from power.timebase import MonotonicTime
 
@@ -65,17 +64,13 @@ class SimulatedTegrastats(Simulator):
         style: Style = "jp5",
         interval_s: float = 0.1,
         with_rails: bool = True,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(load, **settings)
         if style not in LINES:
             raise OptionInvalid(f"tegrastats prints as {', '.join(LINES)} do, not as {style}.")
         self._style, self._interval_s, self._with_rails = style, interval_s, with_rails
-        current = Specified(GAIN_LIMIT, OFFSET_LIMIT_A)
-        voltage = Specified(0.0, 0.0)
-        self._sensor = Sensor(
-            load, self.timebase, voltage=voltage, current=current, faults=self.faults, seed=self.seed
-        )
+        self._sensor = self.sensor_of(current=Specified(GAIN_LIMIT, OFFSET_LIMIT_A))
         self._folder = Path(tempfile.mkdtemp(prefix="wattfarm-sim-"))
         self._fifo = -1
         self._out, self._pid, self._printed = -1, 0, 0

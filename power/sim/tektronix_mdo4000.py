@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from power.drivers.common.scope import ChannelSetting
 from power.drivers.tektronix_mdo4000 import (
@@ -15,12 +15,10 @@ from power.drivers.tektronix_mdo4000 import (
     scale_of,
     specified,
 )
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.scope import Channel, SimulatedScope, Wiring
+from power.sim.common.scope import Channel, ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 
 class SimulatedMdo4000(SimulatedScope):
@@ -33,17 +31,8 @@ class SimulatedMdo4000(SimulatedScope):
     beyond = 1.024
     is_envelope: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
+    def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
+        super().__init__(load, **settings)
         self._header = True
         self._scale_s = 1e-3
         self._length = 10_000

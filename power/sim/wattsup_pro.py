@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 
 from power.drivers.wattsup_pro import FIELDS, SIMULATED, Packets
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.sensor import Sensor
-from power.sim.common.serialline import SerialSimulator
+from power.sim.common.serialline import SerialSettings, SerialSimulator
 from power.specification import Specified
-from power.timebase import HOST_TIME, Ticker, Timebase
 
 LIMITS = Specified(0.015, 0.3)
 """Of power: of reading, W."""
@@ -24,34 +21,18 @@ class SimulatedWattsUpPro(SerialSimulator):
     driver = "wattsup-pro"
     supply_v = 230.0
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        consumed: Callable[[], int] | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, consumed=consumed)
-        exact = Specified(0.0, 0.0)
-        current = Specified(LIMITS.of_reading, LIMITS.offset / load.supply_v)
-        self._sensor = Sensor(load, timebase, voltage=exact, current=current, faults=self.faults, seed=seed)
+    def __init__(self, load: Load, **settings: Unpack[SerialSettings]) -> None:
+        super().__init__(load, **settings)
+        self._sensor = self.sensor_of(current=Specified(LIMITS.of_reading, LIMITS.offset / load.supply_v))
         self._packets = Packets()
         self._chosen = 0
         self._begun_s = 0.0
         self._sent_s = 0.0
-        self._ticker: Ticker | None = None
 
     def heard(self, data: bytes) -> None:
         """Do what each packet says."""
         for fields in self._packets.feed(data.replace(b"\x18", b"")):
             self._do(fields)
-
-    def stop(self) -> None:
-        """Send no more, and pull the cable."""
-        self._end()
-        super().stop()
 
     def _do(self, fields: list[str]) -> None:
         command, kind = fields[0].upper(), fields[1].upper()
@@ -60,18 +41,13 @@ class SimulatedWattsUpPro(SerialSimulator):
         elif command == "C" and kind == "W":
             self._chosen = fields[3:].count("1")
         elif command == "L":
-            self._end()
+            self.stop_repeating()
             if kind == "W" and fields[3] == "E":
                 self._begin(float(fields[5]))
 
     def _begin(self, interval_s: float) -> None:
         self._sent_s = self._sensor.now_s()
-        self._ticker = self.timebase.every(interval_s, self._tick)
-
-    def _end(self) -> None:
-        ticker, self._ticker = self._ticker, None
-        if ticker is not None:
-            ticker.stop()
+        self.repeat(interval_s, self._tick)
 
     def _tick(self) -> bool:
         now_s = self._sensor.now_s()

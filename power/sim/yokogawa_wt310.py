@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import numpy as np
 
 from power.drivers.yokogawa_wt310 import CURRENT_RANGES_A, INPUTS, UPDATES_S, VOLTAGE_RANGES_V
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.scpi import ScpiError, ScpiSimulator, command, number, on_off, word
-from power.timebase import HOST_TIME, Timebase
+from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, command, number, on_off, word
 
 SUPPRESSED = 0.005
 """Of the range: what RMS and VMEan mode show as 0."""
@@ -24,18 +23,11 @@ class SimulatedWt310(ScpiSimulator):
     driver = "yokogawa-wt310"
     idn = "YOKOGAWA,WT310E,{serial},F1.03"
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
-        self._rng = np.random.default_rng(0 if seed is None else seed)
-        self._gain, self._offset = (0.0, 0.0) if seed is None else map(float, self._rng.uniform(-1.0, 1.0, 2))
+    def __init__(self, load: Load, **settings: Unpack[ScpiSettings]) -> None:
+        super().__init__(load, **settings)
+        self._rng = np.random.default_rng(0 if self.seed is None else self.seed)
+        drawn = (0.0, 0.0) if self.seed is None else self._rng.uniform(-1.0, 1.0, 2)
+        self._gain, self._offset = map(float, drawn)
         self._period_s = 0.25
         self._range = {"V": 15.0, "A": 1.0}
         self._is_auto = {"V": False, "A": False}

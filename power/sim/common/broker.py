@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from power.errors import MeterUnavailable
+from power.sim.common.base import Served
 
 START_S = 10.0
 STOP_S = 0.5
@@ -36,8 +36,8 @@ class Access:
 
 
 @dataclass
-class MqttBroker:
-    """Listens on the loopback from `start` (or the `with` block's begin) to `stop`; it may be started again on its port.
+class MqttBroker(Served):
+    """Listens on the loopback; it may be started again on its port.
 
     Raises MeterUnavailable from `start` if amqtt is not installed or the port is taken.
     """
@@ -76,15 +76,6 @@ class MqttBroker:
     def address(self) -> str:
         """What `broker` in farm.toml is."""
         return f"127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -6,9 +6,9 @@ import itertools
 import sys
 import types
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
-from power.sim.common.base import Simulator
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
 
 _numbers = itertools.count(1)
@@ -21,7 +21,7 @@ class SimulatedModule(Simulator):
     vendor: ClassVar[str]
     """What the real module is called."""
 
-    def __init__(self, load: Load, **settings: Any) -> None:
+    def __init__(self, load: Load, **settings: Unpack[Settings]) -> None:
         super().__init__(load, **settings)
         self.module_name = f"wattfarm_simulated_{self.vendor}_{next(_numbers)}"
 

@@ -8,16 +8,16 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from power.errors import PowerError
-from power.sim.common.base import Simulator
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.broker import MqttBroker
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.wattmeter import Wattmeter
-from power.timebase import HOST_TIME, Ticker, Timebase
+from power.timebase import Ticker
 from power.transports.mqtt import Broker, Message, MqttLine
 
 GAIN, OFFSET_W = 0.01, 0.05
@@ -29,29 +29,32 @@ LISTEN_S = 0.05
 class MqttSimulator(Simulator):
     """A device at `broker` ("host:port"; None: one of its own, on `port`).
 
+    topic      what it is called there; "" is its `usual_topic`
     update_s   how often its values are renewed; what it sends by itself it sends then
     consumed   counts what the host has taken of what it sends by itself; None in real time, where nobody has to wait
     """
+
+    takes_port = True
+    supply_v = 230.0
+    usual_topic: ClassVar[str]
 
     def __init__(
         self,
         load: Load,
         *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
         port: int = 0,
         broker: str | None = None,
         topic: str = "",
         update_s: float = 1.0,
         consumed: Callable[[], int] | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed)
-        self.topic, self.update_s, self._consumed = topic, update_s, consumed
+        super().__init__(load, **settings)
+        self.topic, self.update_s, self._consumed = topic or self.usual_topic, update_s, consumed
         self._own = MqttBroker(port) if broker is None else None
         self._address = broker
         self.meter = Wattmeter(
-            load, timebase, self.faults, seed, gain=GAIN, offset_w=OFFSET_W, update_s=update_s
+            load, self.timebase, self.faults, self.seed, gain=GAIN, offset_w=OFFSET_W, update_s=update_s
         )
         self.answers = self._pushes = 0
         self._before: dict[str, bytes] = {}

@@ -14,37 +14,39 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar, Unpack
 
 from power.drivers.common.base import SIMULATED_SERIAL
 from power.drivers.common.onboard import MARKS
-from power.sim.common.base import Simulator
-from power.sim.common.faults import Faults
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
-from power.sim.common.sensor import Sensor
-from power.specification import EXACT
-from power.timebase import HOST_TIME, Ticker, Timebase
+from power.specification import EXACT, Specified
+from power.timebase import Ticker
 
 WIDTH = 24
 """Numbers are padded, so that a renewal overwrites all of the one before at once and nobody reads half of one."""
 
 
+class TreeSettings(Settings, total=False):
+    """What trees can be made with."""
+
+    renewal_s: float | None
+
+
 class SimulatedTree(Simulator):
-    """A temporary folder with sys/ in it. `renewal_s` is the time between renewals."""
+    """A temporary folder with sys/ in it. `renewal_s` is the time between renewals.
+
+    voltage, current   limits of error of what its `sensor` reads
+    """
 
     renewal_s: float = 0.01
+    voltage: ClassVar[Specified] = EXACT
+    current: ClassVar[Specified] = EXACT
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        renewal_s: float | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed)
+    def __init__(self, load: Load, *, renewal_s: float | None = None, **settings: Unpack[Settings]) -> None:
+        super().__init__(load, **settings)
         self.renewal_s = renewal_s or self.renewal_s
-        self.sensor = Sensor(load, timebase, voltage=EXACT, current=EXACT, faults=self.faults, seed=seed)
+        self.sensor = self.sensor_of(voltage=self.voltage, current=self.current)
         self.root = Path(tempfile.mkdtemp(prefix="wattfarm-sim-"))
         self._handles: dict[Path, int] = {}
         self._ticker: Ticker | None = None

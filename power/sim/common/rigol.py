@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import numpy as np
 
 from power.drivers.common.rigol import ATTENUATIONS, CODES_PER_DIV, LAST_CODE, RigolScope
 from power.drivers.common.scope import ChannelSetting, Mode, Record, ScopeModel
 from power.drivers.common.single_shot import ROWS, step_up
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scope import ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 
 CENTRE_CODE = 127
 """yreference: the byte that stands for the middle of the screen."""
@@ -42,18 +40,9 @@ class SimulatedRigol(SimulatedScope):
     beyond = 258.0 / (ROWS * CODES_PER_DIV)
     blocks_of_digits = 9
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port, wiring=wiring)
-        self._reader = self.driver_class("", timebase)
+    def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
+        super().__init__(load, **settings)
+        self._reader = self.driver_class("", self.timebase)
         self._div_s, self._position_s = 1e-3, 0.0
         self._depth: int | None = None
         self._mode: Mode = "sample"

@@ -12,17 +12,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
-from power.sim.common.faults import Faults
 from power.sim.common.load import Load
-from power.sim.common.scpi import ScpiSimulator
+from power.sim.common.scpi import ScpiSettings, ScpiSimulator
 from power.specification import Specified
-from power.timebase import HOST_TIME, Timebase
 from power.trace import Floats
 
 State = Literal["stopped", "armed", "triggered"]
@@ -88,6 +86,12 @@ class Channel:
         )
 
 
+class ScopeSettings(ScpiSettings, total=False):
+    """What oscilloscopes can be made with."""
+
+    wiring: Wiring | None
+
+
 class SimulatedScope(ScpiSimulator):
     """An oscilloscope of which `model` says what it can do.
 
@@ -101,20 +105,11 @@ class SimulatedScope(ScpiSimulator):
     beyond: ClassVar[float] = 1.0
     keeps_partial: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-        wiring: Wiring | None = None,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed, port=port)
+    def __init__(self, load: Load, *, wiring: Wiring | None = None, **settings: Unpack[ScpiSettings]) -> None:
+        super().__init__(load, **settings)
         self.wiring = wiring or Wiring()
-        rng = np.random.default_rng(0 if seed is None else seed)
-        drawn = np.zeros(2 * self.model.channels + 2) if seed is None else rng.uniform(-1.0, 1.0, 18)
+        rng = np.random.default_rng(0 if self.seed is None else self.seed)
+        drawn = np.zeros(2 * self.model.channels + 2) if self.seed is None else rng.uniform(-1.0, 1.0, 18)
         self.channels = {
             number: Channel(of_gain=float(drawn[2 * number]), of_offset=float(drawn[2 * number + 1]))
             for number in range(1, self.model.channels + 1)
@@ -122,7 +117,7 @@ class SimulatedScope(ScpiSimulator):
         self._skew = 1e-6 * (self.clock_ppm * float(drawn[0]) + self.faults.clock_ppm)
         self._placed = 0.5 * float(drawn[1])  # where in its interval a high-resolution point is said to be
         self.record = Record(1000, 1e-6, "sample")
-        self._origin_s = timebase.now_ns() / 1e9
+        self._origin_s = self.timebase.now_ns() / 1e9
         self._armed = False
         self._trigger_s: float | None = None
         self._points: int | None = None

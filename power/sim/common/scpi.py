@@ -16,16 +16,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, Unpack
 
 import numpy as np
 
-from power.drivers.common.base import SIMULATED_SERIAL
-from power.sim.common.base import Simulator
-from power.sim.common.faults import Faults
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
 from power.sim.common.tcp import TcpServer
-from power.timebase import HOST_TIME, Timebase
 from power.transports import block
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -53,12 +50,19 @@ def command(*patterns: str) -> Callable[[Handler], Handler]:
     return mark
 
 
+class ScpiSettings(Settings, total=False):
+    """What SCPI instruments can be made with."""
+
+    port: int
+
+
 class ScpiSimulator(Simulator):
     """Serves SCPI on a TCP socket. `idn` is the answer to *IDN? with {serial} where the serial number belongs.
 
     Subclasses report errors by raising ScpiError; `errors` is the queue.
     """
 
+    takes_port = True
     idn: ClassVar[str]
     blocks_of_digits: ClassVar[int] = 9
     _handlers: ClassVar[list[tuple[re.Pattern[str], str]]] = []
@@ -73,16 +77,8 @@ class ScpiSimulator(Simulator):
                     found.append((_compiled(pattern), name))
         cls._handlers = found
 
-    def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        port: int = 0,
-    ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed)
+    def __init__(self, load: Load, *, port: int = 0, **settings: Unpack[Settings]) -> None:
+        super().__init__(load, **settings)
         self.errors: deque[ScpiError] = deque(maxlen=QUEUE_LENGTH)
         self.received: list[str] = []
         self._commands = 0
@@ -105,7 +101,7 @@ class ScpiSimulator(Simulator):
     @command("*IDN?")
     def identify(self, argument: str) -> str:
         """Tell maker, model, serial number and firmware."""
-        return self.idn.format(serial=f"{SIMULATED_SERIAL}-{0 if self.seed is None else self.seed}")
+        return self.idn.format(serial=self.serial)
 
     @command("*CLS")
     def clear_errors(self, argument: str) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 
-from power.sim.common.base import Simulator
-from power.sim.common.faults import Faults
+from power.sim.common.base import Settings, Simulator
 from power.sim.common.load import Load
 from power.sim.common.pty import Pty
-from power.timebase import HOST_TIME, MonotonicTime, Timebase
+from power.timebase import MonotonicTime, Ticker
 
 SETTLE_S = 2.0
+
+
+class SerialSettings(Settings, total=False):
+    """What instruments on a serial line can be made with."""
+
+    consumed: Callable[[], int] | None
 
 
 class SerialSimulator(Simulator):
@@ -25,19 +31,14 @@ class SerialSimulator(Simulator):
     """
 
     def __init__(
-        self,
-        load: Load,
-        *,
-        timebase: Timebase = HOST_TIME,
-        faults: Faults | None = None,
-        seed: int | None = None,
-        consumed: Callable[[], int] | None = None,
+        self, load: Load, *, consumed: Callable[[], int] | None = None, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(load, timebase=timebase, faults=faults, seed=seed)
+        super().__init__(load, **settings)
         self._consumed = consumed
         self._said = 0
         self._last = b""
         self._pty = Pty(self.heard)
+        self._ticker: Ticker | None = None
 
     @abstractmethod
     def heard(self, data: bytes) -> None:
@@ -48,13 +49,24 @@ class SerialSimulator(Simulator):
         self._pty.start()
 
     def stop(self) -> None:
-        """Pull the cable."""
+        """Send no more, and pull the cable."""
+        self.stop_repeating()
         self._pty.close()
 
     @property
     def options(self) -> dict[str, object]:
         """The port."""
         return {"port": self._pty.path}
+
+    def repeat(self, interval_s: float, task: Callable[[], bool]) -> None:
+        """Do what sends by itself, each interval, until `stop_repeating`."""
+        self._ticker = self.timebase.every(interval_s, task)
+
+    def stop_repeating(self) -> None:
+        """Send nothing by itself any more. Harmless twice."""
+        ticker, self._ticker = self._ticker, None
+        if ticker is not None:
+            ticker.stop()
 
     def say(self, data: bytes, *, is_answer: bool = True) -> None:
         """Send a message to the host, spoilt as the faults ask for. What is no answer is not delayed here: it is made later."""
