@@ -29,16 +29,7 @@ class SimulatedKeysight34465a(SimulatedMultimeter):
     currents, voltages = CURRENTS, VOLTAGES
     supply_tolerance = 0.005
     most_readings = LARGE_MEMORY
-
-    def __init__(
-        self, load: Load, *, has_large_memory: bool = False, **settings: Unpack[MultimeterSettings]
-    ) -> None:
-        super().__init__(load, **settings)
-        self._memory = LARGE_MEMORY if has_large_memory else STANDARD_MEMORY
-        self._aperture_s, self._interval_s, self._most = 1e-3, 0.01, 1
-        self._is_timed = self._is_real = False
-
-    @command(
+    accepted = (
         "TRIGger:COUNt",
         "TRIGger:DELay",
         "TRIGger:SOURce",
@@ -48,8 +39,14 @@ class SimulatedKeysight34465a(SimulatedMultimeter):
         "[SENSe:]VOLTage[:DC]:ZERO:AUTO",
         "[SENSe:]CURRent[:DC]:TERMinals",
     )
-    def accept(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
+
+    def __init__(
+        self, load: Load, *, has_large_memory: bool = False, **settings: Unpack[MultimeterSettings]
+    ) -> None:
+        super().__init__(load, **settings)
+        self._memory = LARGE_MEMORY if has_large_memory else STANDARD_MEMORY
+        self._aperture_s, self._interval_s, self._most = 1e-3, 0.01, 1
+        self._is_timed = self._is_real = False
 
     @command("[SENSe:]CURRent[:DC]:APERture", "[SENSe:]VOLTage[:DC]:APERture")
     def aperture(self, argument: str) -> None:

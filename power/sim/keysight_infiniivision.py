@@ -11,7 +11,7 @@ import numpy as np
 from power.drivers.common.scope import ChannelSetting, ScopeModel
 from power.drivers.keysight_infiniivision import CODES, LONGEST_S, RUNNING, specified
 from power.sim.common.load import Load
-from power.sim.common.scope import Channel, ScopeSettings, SimulatedScope
+from power.sim.common.scope import ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 
@@ -27,6 +27,21 @@ class SimulatedInfiniiVision(SimulatedScope):
         "DSO-X 2024A", 4, (100, MEMORY_POINTS), 1e9, CODES, any_length=True, longest_s=LONGEST_S
     )
     clock_ppm = 25.0
+    accepted = (
+        "CHANnel<n>:IMPedance",
+        "CHANnel<n>:COUPling",
+        "CHANnel<n>:UNITs",
+        "CHANnel<n>:BWLimit",
+        "TIMebase:MODE",
+        "TIMebase:REFerence",
+        "ACQuire:MODE",
+        "TRIGger:MODE",
+        "TRIGger:EDGE:SOURce",
+        "TRIGger:EDGE:LEVel",
+        "TRIGger:SWEep",
+        "WAVeform:POINts",
+        "WAVeform:UNSigned",
+    )
 
     def __init__(
         self, load: Load, *, memory_points: int = MEMORY_POINTS, **settings: Unpack[ScopeSettings]
@@ -46,45 +61,32 @@ class SimulatedInfiniiVision(SimulatedScope):
     @command("CHANnel<n>:DISPlay")
     def display(self, argument: str, channel: int) -> None:
         """Show a channel."""
-        self._channel(channel).is_on = on_off(argument)
+        self.channel(channel).is_on = on_off(argument)
 
     @command("CHANnel<n>:RANGe")
     def range(self, argument: str, channel: int) -> None:
         """Set what the screen shows, V at the probe's tip."""
-        self._channel(channel).range_v = number(argument, 8e-3, 4e4)
+        self.channel(channel).range_v = number(argument, 8e-3, 4e4)
 
     @command("CHANnel<n>:RANGe?")
     def range_now(self, argument: str, channel: int) -> str:
         """Tell what the screen shows."""
-        return f"{self._channel(channel).range_v:+.2E}"
+        return f"{self.channel(channel).range_v:+.2E}"
 
     @command("CHANnel<n>:OFFSet")
     def offset(self, argument: str, channel: int) -> None:
         """Set the voltage in the middle."""
-        self._channel(channel).offset_v = number(argument, -1e4, 1e4)
+        self.channel(channel).offset_v = number(argument, -1e4, 1e4)
 
     @command("CHANnel<n>:PROBe")
     def probe(self, argument: str, channel: int) -> None:
         """Set the attenuation."""
-        self._channel(channel).attenuation = number(argument, 0.001, 1e4)
+        self.channel(channel).attenuation = number(argument, 0.001, 1e4)
 
     @command("CHANnel<n>:PROBe:SKEW")
     def skew(self, argument: str, channel: int) -> None:
         """Set the delay that is taken off."""
-        self._channel(channel).deskew_s = number(argument, -100e-9, 100e-9)
-
-    @command("CHANnel<n>:IMPedance", "CHANnel<n>:COUPling", "CHANnel<n>:UNITs", "CHANnel<n>:BWLimit")
-    def accept_of_channel(self, argument: str, channel: int) -> None:
-        """Take a setting that this simulation always has."""
-        self._channel(channel)
-
-    @command("TIMebase:MODE", "TIMebase:REFerence", "ACQuire:MODE", "TRIGger:MODE", "TRIGger:EDGE:SOURce")
-    def accept(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
-
-    @command("TRIGger:EDGE:LEVel", "TRIGger:SWEep", "WAVeform:POINts", "WAVeform:UNSigned")
-    def accept_too(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
+        self.channel(channel).deskew_s = number(argument, -100e-9, 100e-9)
 
     @command("TIMebase:RANGe")
     def time_range(self, argument: str) -> None:
@@ -167,10 +169,7 @@ class SimulatedInfiniiVision(SimulatedScope):
     @command("WAVeform:SOURce")
     def source(self, argument: str) -> None:
         """Choose what is sent."""
-        name = argument.strip().upper().replace("CHANNEL", "CHAN")
-        if name not in [f"CHAN{channel}" for channel in self.channels]:
-            raise ScpiError(-224, f"Illegal parameter value; {argument}")
-        self._source = int(name[4:])
+        self._source = self.channel_named(argument, "CHANnel")
 
     @command("WAVeform:PREamble?")
     def preamble(self, argument: str) -> str:
@@ -197,11 +196,6 @@ class SimulatedInfiniiVision(SimulatedScope):
         sent = np.where(codes >= half - unit, last, codes + 128 * unit)
         sent[codes <= -half] = 1
         return self.block(sent.astype("<u2" if self._width == 2 else "u1").tobytes())
-
-    def _channel(self, number: int) -> Channel:
-        if number not in self.channels:
-            raise ScpiError(-114, f"Header suffix out of range; CHANnel{number}")
-        return self.channels[number]
 
     def _take(self) -> None:
         """Choose the highest rate, in steps of 1-2-5, at which the memory holds what the screen shows."""

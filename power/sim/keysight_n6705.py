@@ -32,6 +32,13 @@ class SimulatedKeysightN6705(ScpiSimulator):
     driver = "keysight-n6705"
     supply_v = 12.0
     idn = "Keysight Technologies,N6705C,{serial},E.02.07.2958"
+    accepted = (
+        "FORMat:BORDer",
+        "SYSTem:COMMunicate:RLSTate",
+        "TRIGger:TRANsient:SOURce",
+        "SENSe:ELOG:FUNCtion:CURRent:MINMax",
+        "SENSe:ELOG:FUNCtion:VOLTage:MINMax",
+    )
 
     def __init__(self, load: Load, *, module: str = "N6781A", **settings: Unpack[ScpiSettings]) -> None:
         super().__init__(load, **settings)
@@ -47,16 +54,6 @@ class SimulatedKeysightN6705(ScpiSimulator):
     def options(self) -> dict[str, object]:
         """Address and channel."""
         return {**super().options, "channel": 1}
-
-    @command(
-        "FORMat:BORDer",
-        "SYSTem:COMMunicate:RLSTate",
-        "TRIGger:TRANsient:SOURce",
-        "SENSe:ELOG:FUNCtion:CURRent:MINMax",
-        "SENSe:ELOG:FUNCtion:VOLTage:MINMax",
-    )
-    def accept(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
 
     @command("SYSTem:CHANnel:MODel?")
     def module(self, argument: str) -> str:

@@ -26,6 +26,12 @@ class SimulatedRsNgu(ScpiSimulator):
     supply_v = 12.0
     idn = "Rohde&Schwarz,NGU401,{serial},02.018"
     rates: ClassVar[Mapping[float, str]] = RATES
+    accepted = (
+        "STATus:OPERation:INSTrument:ISUMmary<n>:PTRansition",
+        "STATus:QUEStionable:INSTrument:ISUMmary<n>:PTRansition",
+        "SENSe:CURRent:RANGe:AUTO",
+        "SYSTem:LOCal",
+    )
 
     def __init__(self, load: Load, **settings: Unpack[ScpiSettings]) -> None:
         super().__init__(load, **settings)
@@ -45,15 +51,6 @@ class SimulatedRsNgu(ScpiSimulator):
             "current_range_a": 3.0,
             "accuracy": {"gain": gain, "offset_w": offset_w},
         }
-
-    @command(
-        "STATus:OPERation:INSTrument:ISUMmary<n>:PTRansition",
-        "STATus:QUEStionable:INSTrument:ISUMmary<n>:PTRansition",
-        "SENSe:CURRent:RANGe:AUTO",
-        "SYSTem:LOCal",
-    )
-    def accept(self, argument: str, *numbers: int) -> None:
-        """Take a setting that this simulation always has."""
 
     @command("INSTrument[:SELect]")
     def select(self, argument: str) -> None:

@@ -32,6 +32,12 @@ class SimulatedSiglentSdm3055(SimulatedMultimeter):
     currents, voltages = CURRENTS, VOLTAGES
     supply_tolerance = 0.002
     most_readings = MEMORY_READINGS
+    accepted = (
+        "SYSTem:LOCal",
+        "TRIGger:SOURce",
+        "TRIGger:DELay",
+        "SAMPle:COUNt",
+    )
 
     def __init__(self, load: Load, **settings: Unpack[MultimeterSettings]) -> None:
         super().__init__(load, **settings)
@@ -52,10 +58,6 @@ class SimulatedSiglentSdm3055(SimulatedMultimeter):
             "offset_w": OF_RANGE * wiring.range_ * wiring.supply_v / (wiring.shunt_ohm or 1.0),
         }
         return {**super().options, "accuracy": accuracy}
-
-    @command("SYSTem:LOCal", "TRIGger:SOURce", "TRIGger:DELay", "SAMPle:COUNt")
-    def accept(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
 
     @command("[SENSe:]CURRent[:DC]:NPLC", "[SENSe:]VOLTage[:DC]:NPLC")
     def integration_time(self, argument: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import ClassVar, Unpack
 
 import numpy as np
 
-from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
+from power.drivers.common.scope import ChannelSetting, ScopeModel
 from power.drivers.common.siglent_models import (
     COLUMNS,
     FAMILIES,
@@ -17,30 +16,20 @@ from power.drivers.common.siglent_models import (
     limits,
     modelled,
 )
-from power.drivers.common.siglent_wavedesc import WAVEDESC_BYTES
+from power.drivers.common.siglent_wavedesc import Wavedesc
 from power.drivers.common.single_shot import ROWS, parse_value, step_up
 from power.drivers.siglent_sds import depth_text
 from power.sim.common.load import Load
-from power.sim.common.rigol import with_range
-from power.sim.common.scope import ScopeSettings, SimulatedScope
+from power.sim.common.scope import ScopeSettings
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
+from power.sim.common.siglent_wavedesc import packed
+from power.sim.common.single_shot import SimulatedSingleShot
 from power.specification import Specified
 
-OUT_OF_RANGE, ILLEGAL = -222, -224
-PLAIN = (
-    "CHANnel<n>:COUPling",
-    "CHANnel<n>:IMPedance",
-    "CHANnel<n>:INVert",
-    "CHANnel<n>:UNIT",
-    "TRIGger:TYPE",
-    "TRIGger:EDGE:SOURce",
-    "TRIGger:EDGE:SLOPe",
-    "TRIGger:EDGE:LEVel",
-    "SYSTem:REMote",
-)
+ILLEGAL = -224
 
 
-class SimulatedSiglentSds(SimulatedScope):
+class SimulatedSiglentSds(SimulatedSingleShot):
     """An SDS814X HD: four channels, 12 bits. Blocks of data end with two newlines, the preamble's with one."""
 
     driver = "siglent-sds"
@@ -48,16 +37,26 @@ class SimulatedSiglentSds(SimulatedScope):
     family: ClassVar[Family] = FAMILIES[0]
     model = ScopeModel("SDS814X HD", 4, FAMILIES[0].depths[0], FAMILIES[0].rates_hz[1], ROWS * 480)
     clock_ppm = 25.0
+    divisions = COLUMNS
     most_points: ClassVar[int] = 5_000_000
     """That one block of data holds."""
+    accepted = (
+        "CHANnel<n>:COUPling",
+        "CHANnel<n>:IMPedance",
+        "CHANnel<n>:INVert",
+        "CHANnel<n>:UNIT",
+        "TRIGger:TYPE",
+        "TRIGger:EDGE:SOURce",
+        "TRIGger:EDGE:SLOPe",
+        "TRIGger:EDGE:LEVel",
+        "SYSTem:REMote",
+    )
 
     def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
         super().__init__(load, **settings)
-        self._div_s, self._delay_s = 1e-3, 0.0
         self._depth = self.family.depths[-1][0]
         self._manages_depth = False
         self._mode = "AUTO"
-        self._runs = True
         self._source, self._is_word = 1, False
         self._first, self._step, self._count = 0, 1, 0
 
@@ -69,28 +68,22 @@ class SimulatedSiglentSds(SimulatedScope):
     @property
     def options(self) -> dict[str, object]:
         """The VISA address and what the probes are on; there is no high resolution."""
-        return {**with_range(super().options), "acquisition": "sample"}
+        return {**super().options, "acquisition": "sample"}
 
     def limits(self, setting: ChannelSetting) -> Specified:
         """Return what the driver specifies."""
         return limits(setting, is_hd=self.family.bits > 8)
 
-    @command(*PLAIN)
-    def accept(self, argument: str, *numbers: int) -> None:
-        """Take a setting that this simulation always has."""
-
     @command("TRIGger:RUN")
     def run(self, argument: str) -> None:
         """Acquire: once in mode SINGle, else again and again."""
         if self._mode != "SING":
-            self.halt()
-            self._runs = True
+            self.set_running(True)
 
     @command("TRIGger:STOP")
     def stop_acquisition(self, argument: str) -> None:
         """Acquire no more."""
-        self.halt()
-        self._runs = False
+        self.set_running(False)
 
     @command("TRIGger:MODE")
     def trigger_mode(self, argument: str) -> None:
@@ -101,28 +94,22 @@ class SimulatedSiglentSds(SimulatedScope):
             return
         self._mode = chosen
         if chosen == "SING":
-            length_s = COLUMNS * self._div_s
-            points = self._points_now()
-            self.record = Record(points, length_s / points, "sample", 0.5 - self._delay_s / length_s)
-            self._runs = False
-            self.arm()
+            self.begin()
 
     @command("TRIGger:STATus?")
     def trigger_status(self, argument: str) -> str:
         """Tell what it does."""
-        if self._runs:
-            return "Auto"
-        return {"armed": "Ready", "triggered": "Trig'd", "stopped": "Stop"}[self.state]
+        return {"running": "Auto", "armed": "Ready", "triggered": "Trig'd", "stopped": "Stop"}[self.doing]
 
     @command("CHANnel<n>:SWITch")
     def switch(self, argument: str, channel: int) -> None:
         """Switch a channel."""
-        self.channels[channel].is_on = on_off(argument)
+        self.channel(channel).is_on = on_off(argument)
 
     @command("CHANnel<n>:BWLimit")
     def bandwidth(self, argument: str, channel: int) -> None:
         """Choose the limit."""
-        self.channels[channel].bandwidth_hz = {"20M": 20e6, "200M": 200e6}.get(
+        self.channel(channel).bandwidth_hz = {"20M": 20e6, "200M": 200e6}.get(
             word(argument, "20M", "200M", "FULL")
         )
 
@@ -131,52 +118,48 @@ class SimulatedSiglentSds(SimulatedScope):
         """Take VALue,<ratio>, which scales the range."""
         keyword, _, ratio = argument.partition(",")
         word(keyword, "VALue")
-        value = number(ratio, 1e-6, 1e6)
-        here = self.channels[channel]
-        here.range_v *= value / here.attenuation
-        here.attenuation = value
+        self.attenuate(channel, number(ratio, 1e-6, 1e6))
 
     @command("CHANnel<n>:PROBe?")
     def attenuation_now(self, argument: str, channel: int) -> str:
         """Tell the probe's ratio."""
-        return _nr3(self.channels[channel].attenuation)
+        return _nr3(self.channel(channel).attenuation)
 
     @command("CHANnel<n>:SCALe")
     def scale(self, argument: str, channel: int) -> None:
         """Choose the range, in steps of 1-2-5."""
-        here = self.channels[channel]
-        value = number(argument, 5e-4 * here.attenuation, 10.0 * here.attenuation)
-        here.range_v = ROWS * step_up(value)
+        ratio = self.channel(channel).attenuation
+        self.set_scale(channel, number(argument, 5e-4 * ratio, 10.0 * ratio))
 
     @command("CHANnel<n>:SCALe?")
     def scale_now(self, argument: str, channel: int) -> str:
         """Tell the range."""
-        return _nr3(self.channels[channel].range_v / ROWS)
+        return _nr3(self.scale_v(channel))
 
     @command("CHANnel<n>:OFFSet")
     def offset(self, argument: str, channel: int) -> None:
         """Move the trace up."""
-        self.channels[channel].offset_v = -number(argument, -1e3, 1e3)
+        self.channel(channel).offset_v = -number(argument, -1e3, 1e3)
 
     @command("CHANnel<n>:SKEW")
     def deskew(self, argument: str, channel: int) -> None:
         """Move the trace in time."""
-        self.channels[channel].deskew_s = number(argument, -1e-7, 1e-7)
+        self.channel(channel).deskew_s = number(argument, -1e-7, 1e-7)
 
     @command("TIMebase:SCALe")
     def time_scale(self, argument: str) -> None:
         """Choose the time base."""
-        self._div_s = step_up(number(argument, SHORTEST_DIV_S, LONGEST_DIV_S))
+        self.div_s = step_up(number(argument, SHORTEST_DIV_S, LONGEST_DIV_S))
 
     @command("TIMebase:SCALe?")
     def time_scale_now(self, argument: str) -> str:
         """Tell the time base."""
-        return _nr3(self._div_s)
+        return _nr3(self.div_s)
 
     @command("TIMebase:DELay")
     def delay(self, argument: str) -> None:
         """Say how long after the trigger the middle of the screen is."""
-        self._delay_s = number(argument, -0.5 * COLUMNS * self._div_s, 5e3 * self._div_s)
+        self.delay_s = number(argument, -0.5 * self.length_s, 5e3 * self.div_s)
 
     @command("ACQuire:TYPE")
     def acquisition_type(self, argument: str) -> None:
@@ -197,10 +180,10 @@ class SimulatedSiglentSds(SimulatedScope):
     @command("ACQuire:MDEPth")
     def memory_depth(self, argument: str) -> None:
         """Choose the memory depth; passed over without a word unless it runs and manages the depth."""
-        if not (self._manages_depth and self._runs):
+        if not (self._manages_depth and self.runs):
             return
         points = round(parse_value(argument, "MDEPth", "the simulation"))
-        if points not in self._model_now().record_lengths:
+        if points not in self.model_now().record_lengths:
             raise ScpiError(ILLEGAL, f"Illegal parameter value; {argument}")
         self._depth = points
 
@@ -212,7 +195,7 @@ class SimulatedSiglentSds(SimulatedScope):
     @command("ACQuire:SRATe?")
     def sample_rate(self, argument: str) -> str:
         """Tell the rate."""
-        return _nr3(self._points_now() / (COLUMNS * self._div_s))
+        return _nr3(self.points_now() / self.length_s)
 
     @command("ACQuire:POINts?")
     def points_on_screen(self, argument: str) -> str:
@@ -222,7 +205,7 @@ class SimulatedSiglentSds(SimulatedScope):
     @command("WAVeform:SOURce")
     def source(self, argument: str) -> None:
         """Choose a channel."""
-        self._source = int(word(argument, *(f"C{n}" for n in self.channels))[-1])
+        self._source = self.channel_named(argument, "C")
 
     @command("WAVeform:WIDTh")
     def width(self, argument: str) -> None:
@@ -259,33 +242,25 @@ class SimulatedSiglentSds(SimulatedScope):
     def preamble(self, argument: str) -> bytes:
         """Send the 346 bytes of WAVEDESC."""
         channel, record = self.channels[self._source], self.record
-        data = bytearray(WAVEDESC_BYTES)
-        data[:8] = b"WAVEDESC"
-        points = self.points_ready
-        probe = channel.attenuation
-        struct.pack_into("<hh", data, 0x20, int(self._is_word), 0)
-        struct.pack_into("<i", data, 0x3C, points * (1 + self._is_word))
-        struct.pack_into("<i", data, 0x74, points)
-        struct.pack_into("<ii", data, 0x84, self._first, self._step)
-        struct.pack_into(
-            "<fff",
-            data,
-            0x9C,
-            channel.range_v / ROWS / probe,
-            -channel.offset_v / probe,
-            float(self.family.codes_per_div * self._steps_a_code),
+        told = Wavedesc(
+            width=int(self._is_word),
+            big_endian=False,
+            points=self.points_ready,
+            first=self._first,
+            step=self._step,
+            div_v=channel.range_v / ROWS / channel.attenuation,
+            offset_v=-channel.offset_v / channel.attenuation,
+            codes_per_div=float(self.family.codes_per_div * self._steps_a_code),
+            interval_s=record.interval_s,
+            delay_s=(0.5 - record.pretrigger) * record.duration_s,
+            probe=channel.attenuation,
         )
-        struct.pack_into("<h", data, 0xAC, 16 if self._is_word else 8)
-        struct.pack_into("<f", data, 0xB0, record.interval_s)
-        struct.pack_into("<d", data, 0xB4, (0.5 - record.pretrigger) * record.duration_s)
-        struct.pack_into("<f", data, 0x148, probe)
-        return self.block(bytes(data))
+        return self.block(packed(told))
 
     @command("WAVeform:DATA?")
     def data(self, argument: str) -> bytes:
         """Send points, at most a block of them; none while it is at work."""
-        left = max(0, self.points_ready - self._first)
-        count = min(self._count or left, left, self.most_points) if self.state == "stopped" else 0
+        count = min(self.sendable(self._first, self._count), self.most_points)
         codes = self.codes(self._source, self._first, count, ROWS * self.family.codes_per_div)
         made = codes * self._steps_a_code
         return self.block(made.astype("<i2" if self._is_word else np.int8).tobytes()) + b"\n"
@@ -294,13 +269,13 @@ class SimulatedSiglentSds(SimulatedScope):
     def _steps_a_code(self) -> int:
         return 2 ** (16 - self.family.bits) if self._is_word else 1
 
-    def _model_now(self) -> ScopeModel:
-        on = sum(channel.is_on for channel in self.channels.values())
-        return modelled(self.family, "", len(self.channels), on)
+    def model_now(self) -> ScopeModel:
+        """Return what the family can do."""
+        return modelled(self.family, "", len(self.channels), len(self.channels_on))
 
-    def _points_now(self) -> int:
-        most = self._model_now().most_rate_hz * COLUMNS * self._div_s
-        return self._depth if self._depth <= most else round(most)
+    def points_now(self) -> int:
+        """Return the memory depth, less if the time base is faster than the converter."""
+        return self.at_most(self._depth)
 
 
 class SimulatedSds2000xPlus(SimulatedSiglentSds):

@@ -16,7 +16,7 @@ from power.drivers.tektronix_mdo4000 import (
     specified,
 )
 from power.sim.common.load import Load
-from power.sim.common.scope import Channel, ScopeSettings, SimulatedScope
+from power.sim.common.scope import ScopeSettings, SimulatedScope
 from power.sim.common.scpi import ScpiError, command, number, on_off, word
 from power.specification import Specified
 
@@ -30,6 +30,17 @@ class SimulatedMdo4000(SimulatedScope):
     clock_ppm = 5.0
     beyond = 1.024
     is_envelope: ClassVar[bool] = False
+    accepted = (
+        "CH<n>:POSition",
+        "CH<n>:TERmination",
+        "CH<n>:COUPling",
+        "CH<n>:BANdwidth",
+        "HORizontal:DELay:MODe",
+        "TRIGger:A:TYPe",
+        "TRIGger:A:EDGE:SOUrce",
+        "TRIGger:A:MODe",
+        "VERBose",
+    )
 
     def __init__(self, load: Load, **settings: Unpack[ScopeSettings]) -> None:
         super().__init__(load, **settings)
@@ -73,46 +84,37 @@ class SimulatedMdo4000(SimulatedScope):
     @command("SELect:CH<n>")
     def select(self, argument: str, channel: int) -> None:
         """Show a channel."""
-        self._channel(channel).is_on = on_off(argument)
+        self.channel(channel).is_on = on_off(argument)
 
     @command("CH<n>:SCAle")
     def scale(self, argument: str, channel: int) -> None:
         """Set V/div at the probe's tip."""
-        self._channel(channel).range_v = DIVISIONS_HIGH * number(argument, 1e-3, 1000.0)
+        self.channel(channel).range_v = DIVISIONS_HIGH * number(argument, 1e-3, 1000.0)
 
     @command("CH<n>:SCAle?")
     def scale_now(self, argument: str, channel: int) -> str:
         """Tell V/div."""
-        return self._said(f"CH{channel}:SCALE", f"{self._channel(channel).range_v / DIVISIONS_HIGH:.4E}")
+        return self._said(f"CH{channel}:SCALE", f"{self.channel(channel).range_v / DIVISIONS_HIGH:.4E}")
 
     @command("CH<n>:OFFSet")
     def offset(self, argument: str, channel: int) -> None:
         """Set the voltage in the middle."""
-        self._channel(channel).offset_v = number(argument, -1000.0, 1000.0)
+        self.channel(channel).offset_v = number(argument, -1000.0, 1000.0)
 
     @command("CH<n>:PRObe:GAIN")
     def probe_gain(self, argument: str, channel: int) -> None:
         """Set output ÷ input of the probe."""
-        self._channel(channel).attenuation = 1.0 / number(argument, 1e-4, 1e3)
+        self.channel(channel).attenuation = 1.0 / number(argument, 1e-4, 1e3)
 
     @command("CH<n>:PRObe:GAIN?")
     def probe_gain_now(self, argument: str, channel: int) -> str:
         """Tell output ÷ input of the probe."""
-        return self._said(f"CH{channel}:PROBE:GAIN", f"{1.0 / self._channel(channel).attenuation:.4E}")
+        return self._said(f"CH{channel}:PROBE:GAIN", f"{1.0 / self.channel(channel).attenuation:.4E}")
 
     @command("CH<n>:DESKew")
     def deskew(self, argument: str, channel: int) -> None:
         """Set the delay that is taken off."""
-        self._channel(channel).deskew_s = number(argument, -125e-9, 125e-9)
-
-    @command("CH<n>:POSition", "CH<n>:TERmination", "CH<n>:COUPling", "CH<n>:BANdwidth")
-    def accept_of_channel(self, argument: str, channel: int) -> None:
-        """Take a setting that this simulation always has."""
-        self._channel(channel)
-
-    @command("HORizontal:DELay:MODe", "TRIGger:A:TYPe", "TRIGger:A:EDGE:SOUrce", "TRIGger:A:MODe", "VERBose")
-    def accept(self, argument: str) -> None:
-        """Take a setting that this simulation always has."""
+        self.channel(channel).deskew_s = number(argument, -125e-9, 125e-9)
 
     @command("TRIGger:A:LEVel:CH<n>")
     def level(self, argument: str, channel: int) -> None:
@@ -193,10 +195,7 @@ class SimulatedMdo4000(SimulatedScope):
     @command("DATa:SOUrce")
     def source(self, argument: str) -> None:
         """Choose what is sent."""
-        name = argument.strip().upper()
-        if name not in [f"CH{channel}" for channel in self.channels]:
-            raise ScpiError(-224, f"Illegal parameter value; {argument}")
-        self._source = int(name[2:])
+        self._source = self.channel_named(argument, "CH")
 
     @command("DATa:ENCdg")
     def encoding(self, argument: str) -> None:
@@ -273,11 +272,6 @@ class SimulatedMdo4000(SimulatedScope):
 
     def _said(self, header: str, value: str) -> str:
         return f":{header} {value}" if self._header else value
-
-    def _channel(self, number: int) -> Channel:
-        if number not in self.channels:
-            raise ScpiError(-114, f"Header suffix out of range; CH{number}")
-        return self.channels[number]
 
     def _take(self, pretrigger: float | None = None) -> None:
         duration_s = DIVISIONS_WIDE * self._scale_s

@@ -22,6 +22,13 @@ class SimulatedWt310(ScpiSimulator):
 
     driver = "yokogawa-wt310"
     idn = "YOKOGAWA,WT310E,{serial},F1.03"
+    accepted = (
+        "COMMunicate:HEADer",
+        "COMMunicate:REMote",
+        "STATus:FILTer<n>",
+        "NUMeric:FORMat",
+        "NUMeric:NORMal:NUMBer",
+    )
 
     def __init__(self, load: Load, **settings: Unpack[ScpiSettings]) -> None:
         super().__init__(load, **settings)
@@ -36,16 +43,6 @@ class SimulatedWt310(ScpiSimulator):
         self._stopped_j = 0.0
         self._state = "RES"
         self._origin_s = self._now_s()
-
-    @command(
-        "COMMunicate:HEADer",
-        "COMMunicate:REMote",
-        "STATus:FILTer<n>",
-        "NUMeric:FORMat",
-        "NUMeric:NORMal:NUMBer",
-    )
-    def accept(self, argument: str, *numbers: int) -> None:
-        """Take a setting that this simulation always has."""
 
     @command("NUMeric:NORMal:ITEM<n>")
     def item(self, argument: str, number: int) -> None:

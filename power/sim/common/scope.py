@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel
 from power.sim.common.load import Load
-from power.sim.common.scpi import ScpiSettings, ScpiSimulator
+from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, word
 from power.specification import Specified
 from power.trace import Floats
 
@@ -132,6 +132,21 @@ class SimulatedScope(ScpiSimulator):
         """The VISA address and what the probes are on."""
         return {**super().options, **self.wiring.options()}
 
+    def channel(self, number: int) -> Channel:
+        """Return the settings of a channel. Raises ScpiError if there is none of this number."""
+        if number not in self.channels:
+            raise ScpiError(-114, f"Header suffix out of range; {number}")
+        return self.channels[number]
+
+    def accept(self, argument: str, *numbers: int) -> None:
+        """Take a setting without effect, of a channel that there is."""
+        for number in numbers:
+            self.channel(number)
+
+    def channel_named(self, argument: str, prefix: str) -> int:
+        """Return the number of the channel that a word names, such as CHANnel2. Raises ScpiError."""
+        return int(word(argument, *(f"{prefix}{number}" for number in self.channels))[-1])
+
     @property
     def state(self) -> State:
         """What it is doing: "stopped" once the record is full too."""
@@ -196,7 +211,7 @@ class SimulatedScope(ScpiSimulator):
         return (self.timebase.now_ns() / 1e9 - self._trigger_s) * (1.0 + self._skew)
 
     def _piece(self, number: int, first: int, count: int, steps: int) -> Codes:
-        channel, record = self.channels[number], self.record
+        channel, record = self.channel(number), self.record
         volts = self._volts(number, channel, first, count)
         limits = self.limits(channel.setting(number))
         gain, offset_v = limits.of_reading * channel.of_gain, limits.offset * channel.of_offset

@@ -59,11 +59,13 @@ class ScpiSettings(Settings, total=False):
 class ScpiSimulator(Simulator):
     """Serves SCPI on a TCP socket. `idn` is the answer to *IDN? with {serial} where the serial number belongs.
 
-    Subclasses report errors by raising ScpiError; `errors` is the queue.
+    Subclasses report errors by raising ScpiError; `errors` is the queue. `accepted` are headers of settings that the simulation
+    always has: they are taken without effect.
     """
 
     takes_port = True
     idn: ClassVar[str]
+    accepted: ClassVar[tuple[str, ...]] = ()
     blocks_of_digits: ClassVar[int] = 9
     _handlers: ClassVar[list[tuple[re.Pattern[str], str]]] = []
 
@@ -75,6 +77,7 @@ class ScpiSimulator(Simulator):
             for name, handler in vars(base).items():
                 for pattern in getattr(handler, "__dict__", {}).get("patterns", ()):
                     found.append((_compiled(pattern), name))
+        found += [(_compiled(pattern), "accept") for pattern in cls.accepted]
         cls._handlers = found
 
     def __init__(self, load: Load, *, port: int = 0, **settings: Unpack[Settings]) -> None:
@@ -97,6 +100,9 @@ class ScpiSimulator(Simulator):
     def options(self) -> dict[str, object]:
         """The VISA address."""
         return {"resource": f"TCPIP::127.0.0.1::{self._server.port}::SOCKET"}
+
+    def accept(self, argument: str, *numbers: int) -> None:
+        """Take a setting without effect."""
 
     @command("*IDN?")
     def identify(self, argument: str) -> str:

@@ -10,6 +10,7 @@ from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.scope import SimulatedScope, Wiring
+from power.sim.common.scpi import ScpiError
 from power.sim.common.waveforms import Constant, Square, Waveform
 from power.specification import Specified
 
@@ -171,3 +172,17 @@ def test_it_tells_its_settings() -> None:
     assert scope.options["current"] == {"channel": 2, "shunt_ohm": 0.01, "sense": "after"}
     clamp, _ = scope_of(Constant(1.0), wiring=Wiring(clamp_v_per_a=0.1, turns=2))
     assert clamp.options["current"] == {"channel": 2, "clamp_v_per_a": 0.1, "turns": 2}
+
+
+def test_channels_that_there_are() -> None:
+    scope, _ = scope_of(Constant(1.0))
+    assert scope.channel_named("chan2", "CHANnel") == 2
+    assert scope.channel(4) is scope.channels[4]
+    scope.accept("DC", 4)
+    for wrong in (
+        lambda: scope.channel_named("CHAN5", "CHANnel"),
+        lambda: scope.channel(5),
+        lambda: scope.accept("DC", 5),
+    ):
+        with pytest.raises(ScpiError):
+            wrong()

@@ -17,6 +17,7 @@ class Small(ScpiSimulator):
 
     driver = "none"
     idn = "MAKER,MODEL,{serial},1.0"
+    accepted = ("CHANnel<n>:COUPling", "SENSe:CURRent[:DC]:NPLC")
 
     def __init__(self, faults: Faults | None = None) -> None:
         super().__init__(Load(Constant(1.0)), faults=faults)
@@ -67,6 +68,7 @@ def ask(simulator: Small, *lines: str) -> list[bytes]:
         (["CHAN1:SCAL 99", "SYST:ERR?", "SYST:ERR?"], [b'-222,"Data out of range; 99"', b'0,"No error"']),
         (["CHAN1:SCAL x", "*ESR?", "*CLS", "SYST:ERR:NEXT?"], [b"32", b'0,"No error"']),
         (["*OPC?"], [b"1"]),
+        (["CHAN1:COUP DC", ":SENS:CURR:NPLC 1", "SYST:ERR?"], [b'0,"No error"']),
     ],
 )
 def test_commands(lines: list[str], answers: list[bytes]) -> None:
