@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from power.trace import Window
 TRIALS = 200
 COVERED = 0.95
 TOO_CAUTIOUS = 3.0
+OPENED_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,9 @@ Made = Callable[[Load, Timebase, int], AbstractContextManager[Simulator]]
 """Makes the simulated instrument of a trial."""
 
 
-def specimens(kind: type[Simulator]) -> Made:
+def specimens(kind: Callable[..., Simulator], **settings: Any) -> Made:
     """Return what makes simulated instruments of a class, a specimen for each seed."""
-    return lambda load, timebase, seed: kind(load, timebase=timebase, seed=seed)
+    return lambda load, timebase, seed: kind(load, timebase=timebase, seed=seed, **settings)
 
 
 def waveforms(levels: Levels, start_s: float, end_s: float, seed: int) -> dict[str, Waveform]:
@@ -97,9 +99,8 @@ def run_trial(
 ) -> Outcome:
     """Measure one waveform (the seed says which) with one specimen."""
     timebase: Timebase = HOST_TIME if is_real else VirtualTime()
-    phase_s = float(
-        np.random.default_rng(1000 + seed).uniform()
-    )  # of the instrument's own rhythm at the edges
+    # Of the instrument's own rhythm at the edges; in real time, it is the time within which the meter has to be open.
+    phase_s = OPENED_S if is_real else _rhythm_s(seed, timing)
     start_s = timebase.now_ns() / 1e9 + phase_s + 2 * timing.margin_s + timing.idle_s
     end_s = start_s + timing.run_s
     found = waveforms(levels, start_s, end_s, seed)
@@ -110,13 +111,13 @@ def run_trial(
         simulator = stack.enter_context(make(Load(power, simulated.supply_v), timebase, seed))
         settings = {**simulator.options, **options}
         meter = stack.enter_context(make_meter("trial", driver_name, settings, timebase=timebase))
-        total_s = 2 * timing.idle_s + timing.run_s + 3 * timing.margin_s + 1.0
-        meter.plan(total_s)
+        last_s = end_s + timing.idle_s + timing.margin_s
+        meter.plan(last_s + 0.1 - timebase.now_ns() / 1e9)
         meter.start()
         for moment_s in (start_s - timing.idle_s, start_s, end_s, end_s + timing.idle_s):
             _sleep_until(timebase, moment_s)
             meter.mark()
-        _sleep_until(timebase, end_s + timing.idle_s + timing.margin_s)
+        _sleep_until(timebase, last_s)
         trace = meter.stop()
         capabilities = meter.capabilities
     # Windows keep off the edges by what the meter blurs, as settling does in a session.
@@ -178,16 +179,23 @@ def check_coverage(
 
 
 def check_in_real_time(
-    kind: type[Simulator],
+    driver_name: str,
+    make: Made,
+    *,
     timing: Timing,
-    options: dict[str, object],
-    seed: int = 1,
     levels: Levels | None = None,
+    options: dict[str, object] | None = None,
+    seed: int = 1,
 ) -> None:
     """Fail unless one trial without virtual time lies within its uncertainty too."""
-    made = specimens(kind)
     outcome = run_trial(
-        kind.driver, made, seed, levels=levels or Levels(), timing=timing, options=options, is_real=True
+        driver_name,
+        make,
+        seed,
+        levels=levels or Levels(),
+        timing=timing,
+        options=options or {},
+        is_real=True,
     )
     check_within(outcome)
 
@@ -210,6 +218,10 @@ def _check(what: str, found: list[tuple[float, float, str]]) -> None:
         assert typical <= TOO_CAUTIOUS * spread, (
             f"{what} {waveform}: u = {typical:.3g} J, spread {spread:.3g} J"
         )
+
+
+def _rhythm_s(seed: int, timing: Timing) -> float:
+    return min(1.0, timing.idle_s) * float(np.random.default_rng(1000 + seed).uniform())
 
 
 def _sleep_until(timebase: Timebase, moment_s: float) -> None:

@@ -169,7 +169,7 @@ def test_energy_of_voltage_and_current_in_real_time() -> None:
             """Voltage and current instead of power."""
             return {key: value for key, value in super().options.items() if key != "power_query"} | queries
 
-    check_in_real_time(Asked, Timing(1.0, 1.5, 0.5), {})
+    check_in_real_time("scpi", specimens(Asked), timing=Timing(1.0, 1.5, 0.5))
 
 
 def test_slow_answers_widen_the_bound() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from types import SimpleNamespace
 
 import pytest
@@ -11,15 +10,13 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.hailo import Hailo
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
-from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
 from power.sim.hailo import GAIN_LIMIT, OFFSET_LIMIT_A, AveragingFactor, HailoRTException, SimulatedHailo
-from power.timebase import Timebase
 from tests.power.fakes.script import Script
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Timing, check_coverage, check_in_real_time, specimens
 
 LIMITS: dict[str, object] = {
     "averaging": 16,
@@ -27,24 +24,18 @@ LIMITS: dict[str, object] = {
 }
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedHailo(load, timebase=timebase, seed=seed)
-
-
 def protected(simulator: SimulatedHailo) -> bool:
     return simulator.is_protected
 
 
 def test_energies_lie_within_their_uncertainty() -> None:
-    check_coverage("hailo", simulated, timing=Timing(4.0, 12.0, 1.0), options=LIMITS)
+    check_coverage("hailo", specimens(SimulatedHailo), timing=Timing(4.0, 12.0, 1.0), options=LIMITS)
 
 
 def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "hailo", simulated, 3, levels=Levels(), timing=Timing(1.0, 1.5, 0.25), options=LIMITS, is_real=True
+    check_in_real_time(
+        "hailo", specimens(SimulatedHailo), timing=Timing(1.0, 1.5, 0.25), options=LIMITS, seed=3
     )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
 
 
 def test_the_protection_is_off_while_it_measures_and_no_longer() -> None:

@@ -200,12 +200,12 @@ def test_each_sensor_reads_its_load(sensor: str) -> None:
 
 
 def test_energies_lie_within_their_uncertainty() -> None:
-    check_coverage("ina-serial", specimens(SimulatedInaSerial), timing=Timing(3.0, 8.0, 1.0))
+    check_coverage("ina-serial", specimens(SimulatedInaSerial), timing=Timing(1.5, 4.0, 0.5))
 
 
 @pytest.mark.slow
 def test_energy_in_real_time() -> None:
-    check_in_real_time(SimulatedInaSerial, Timing(1.0, 2.0, 0.5), {})
+    check_in_real_time("ina-serial", specimens(SimulatedInaSerial), timing=Timing(1.0, 2.0, 0.5))
 
 
 @pytest.mark.parametrize("ppm", [-80.0, 80.0])

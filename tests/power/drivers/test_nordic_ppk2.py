@@ -17,11 +17,10 @@ from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant, During
 from power.sim.nordic_ppk2 import ACCURACY, CALIBRATION, SimulatedNordicPpk2
-from power.timebase import Timebase
 from power.trace import Floats
 from tests.power.serial_trouble import check_cable_pulled, check_trouble, recording
 from tests.power.serialscript import Script, Step
-from tests.power.trials import Levels, Timing, check_coverage, check_within, run_trial
+from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
 
 SUPPLY: dict[str, object] = {"supply_v": 5.0, "mode": "source"}
 TOLD = b"Calibrated: 0\nR0: 1003.3506\nR2: 0\nGS2: 0.5\nI2: 0.001\nVDD: 3300\nHW: 9173\nmode: 2\nIA: 56\nEND"
@@ -233,23 +232,16 @@ LEVELS = Levels(0.2, 0.6, 377.0, burst_s=5e-6)
 """Bursts stay in one range: Nordic's filter takes what lasts for less than three samples for switching."""
 
 
-def coarse(load: Load, timebase: Timebase, seed: int) -> SimulatedNordicPpk2:
-    return SimulatedNordicPpk2(load, timebase=timebase, seed=seed, push_s=0.05)
-
-
 def test_energies_lie_within_their_uncertainty() -> None:
-    check_coverage("nordic-ppk2", coarse, levels=LEVELS, timing=Timing(0.3, 0.6, 0.1))
+    coarse = specimens(SimulatedNordicPpk2, push_s=0.05)
+    check_coverage("nordic-ppk2", coarse, levels=LEVELS, timing=Timing(0.2, 0.4, 0.1))
 
 
 @pytest.mark.slow
 def test_energy_in_real_time() -> None:
-    def made(load: Load, timebase: Timebase, seed: int) -> SimulatedNordicPpk2:
-        return SimulatedNordicPpk2(load, timebase=timebase, seed=seed)
-
-    outcome = run_trial(
-        "nordic-ppk2", made, 1, levels=LEVELS, timing=Timing(0.5, 1.0, 0.2), options={}, is_real=True
+    check_in_real_time(
+        "nordic-ppk2", specimens(SimulatedNordicPpk2), timing=Timing(0.5, 1.0, 0.2), levels=LEVELS
     )
-    check_within(outcome)
 
 
 def test_an_edge_and_its_marker_land_where_they_were() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,23 +11,20 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.nvml import Nvml
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
-from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
 from power.sim.nvml import GAIN_LIMIT, NVMLError, SimulatedNvml
-from power.timebase import Timebase
 from tests.power.fakes.script import Script
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
 
 LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": 0.0}}
 CARD = Levels(idle_w=30.0, active_w=120.0, burst_s=0.02)
 HOPPER, VOLTA, PASCAL = 9, 5, 4
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedNvml(load, timebase=timebase, seed=seed)
+SPECIMENS = specimens(SimulatedNvml)
 
 
 def test_dialogue() -> None:
@@ -73,21 +69,17 @@ def field(code: int, milli_w: int) -> SimpleNamespace:
 @pytest.mark.parametrize(("mode", "interval_s"), [("energy", 0.1), ("average", 0.25)])
 def test_energies_lie_within_their_uncertainty(mode: str, interval_s: float) -> None:
     options = {**LIMITS, "mode": mode, "interval_s": interval_s}
-    check_coverage("nvml", simulated, levels=CARD, timing=Timing(5.0, 20.0, 2.0), options=options)
+    check_coverage("nvml", SPECIMENS, levels=CARD, timing=Timing(5.0, 20.0, 2.0), options=options)
 
 
 def test_energies_from_power_of_an_instant() -> None:
     levels = Levels(idle_w=30.0, active_w=120.0, burst_s=0.01)
     options = {**LIMITS, "mode": "instant", "interval_s": 0.08}
-    check_coverage("nvml", simulated, levels=levels, timing=Timing(3.0, 8.0, 1.0), options=options)
+    check_coverage("nvml", SPECIMENS, levels=levels, timing=Timing(3.0, 8.0, 1.0), options=options)
 
 
 def test_energy_in_real_time() -> None:
-    outcome = run_trial(
-        "nvml", simulated, 3, levels=CARD, timing=Timing(1.0, 1.5, 0.25), options=LIMITS, is_real=True
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
+    check_in_real_time("nvml", SPECIMENS, levels=CARD, timing=Timing(1.0, 1.5, 0.25), options=LIMITS, seed=3)
 
 
 @pytest.mark.parametrize(

@@ -94,12 +94,12 @@ def test_what_is_no_um25c(answers: tuple[bytes, ...], error: type[PowerError], w
 
 @pytest.mark.parametrize("made", [SimulatedUm24c, SimulatedUm25c, SimulatedUm34c])
 def test_energies_lie_within_their_uncertainty(made: type[SimulatedRdTech]) -> None:
-    check_coverage(made.driver, specimens(made), timing=Timing(6.0, 20.0, 2.0), levels=Levels(burst_s=0.02))
+    check_coverage(made.driver, specimens(made), timing=Timing(6.0, 10.0, 2.0), levels=Levels(burst_s=0.02))
 
 
 @pytest.mark.slow
 def test_energy_in_real_time() -> None:
-    check_in_real_time(SimulatedUm25c, Timing(2.0, 2.0, 1.5), {}, seed=0)
+    check_in_real_time("rdtech-um25c", specimens(SimulatedUm25c), timing=Timing(2.0, 2.0, 1.5), seed=0)
 
 
 @pytest.mark.parametrize(

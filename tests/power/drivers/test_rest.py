@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -20,15 +19,14 @@ from power.errors import (
     PowerError,
     ReplyInvalid,
 )
-from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
 from power.sim.rest import SimulatedRest
-from power.timebase import HOST_TIME, Timebase
+from power.timebase import HOST_TIME
 from power.transports.jsonpath import JsonPath
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Timing, check_coverage, check_in_real_time, specimens
 
 POWER, ENERGY = JsonPath.parse("$.node.power"), JsonPath.parse("$.node.energy")
 VOLTAGE, SERIAL = JsonPath.parse("$.node.v"), JsonPath.parse("$.node.sn")
@@ -139,10 +137,6 @@ def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
         make_meter("rack", "rest", settings)
 
 
-def simulated(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-    return SimulatedRest(load, timebase=timebase, seed=seed)
-
-
 COUNTER: dict[str, object] = {
     "path": "$.nodes[?id=RCU_1].power.energy_wh",
     "reading": "counter",
@@ -151,27 +145,28 @@ COUNTER: dict[str, object] = {
 
 
 @pytest.mark.parametrize(
-    ("options", "interval_s"),
-    [({}, 1.0), pytest.param({**COUNTER, "resolution": 1e-6}, 4.0, marks=pytest.mark.slow)],
+    ("options", "timing"),
+    [
+        ({"interval_s": 1.0}, Timing(7.0, 9.0, 2.0)),
+        pytest.param(
+            {**COUNTER, "resolution": 1e-6, "interval_s": 4.0},
+            Timing(8.0, 12.0, 3.0),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
-def test_energies_lie_within_their_uncertainty(options: dict[str, object], interval_s: float) -> None:
-    check_coverage(
-        "rest", simulated, timing=Timing(8.0, 12.0, 3.0), options={**options, "interval_s": interval_s}
-    )
+def test_energies_lie_within_their_uncertainty(options: dict[str, object], timing: Timing) -> None:
+    check_coverage("rest", specimens(SimulatedRest), timing=timing, options=options)
 
 
 def test_energy_in_real_time() -> None:
-    outcome = run_trial(
+    check_in_real_time(
         "rest",
-        simulated,
-        3,
-        levels=Levels(),
+        specimens(SimulatedRest),
         timing=Timing(1.2, 2.0, 0.8),
         options={**COUNTER, "interval_s": 0.2},
-        is_real=True,
+        seed=3,
     )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
 
 
 def failing(faults: Faults | None = None, **settings: Any) -> SimulatedRest:

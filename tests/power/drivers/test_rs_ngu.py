@@ -169,7 +169,7 @@ def test_energies_lie_within_their_uncertainty() -> None:
         "rs-ngu",
         specimens(SimulatedRsNgu),
         options={"rate_hz": 1e3},
-        timing=Timing(3.0, 8.0, 0.8),
+        timing=Timing(2.0, 4.0, 0.8),
         levels=Levels(2.0, 6.0, 1777.0, burst_s=0.0002),
     )
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import time as real_time
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from power.catalogue import make_meter
 from power.drivers.tegrastats import rails_of
 from power.errors import LinkLost, MeterUnavailable, OptionInvalid, PowerError, ReplyInvalid
-from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
 from power.sim.tegrastats import GAIN_LIMIT, OFFSET_LIMIT_A, SimulatedTegrastats
-from power.timebase import Timebase
 from power.transports.process import LineProcess
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
 
 LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": 5.0 * OFFSET_LIMIT_A}}
 
@@ -151,18 +147,11 @@ def is_running(process: int) -> bool:
         return False
 
 
-def simulated(style: Any) -> Any:
-    def made(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
-        return SimulatedTegrastats(load, style=style, timebase=timebase, seed=seed)
-
-    return made
-
-
 @pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "tegrastats",
-        simulated("jp5"),
+        specimens(SimulatedTegrastats, style="jp5"),
         levels=Levels(burst_s=0.01),
         timing=Timing(2.0, 8.0, 0.5),
         options={**LIMITS, "interval_s": 0.08},
@@ -171,17 +160,13 @@ def test_energies_lie_within_their_uncertainty() -> None:
 
 @pytest.mark.parametrize("style", ["jp4", "jp7"])
 def test_energy_in_real_time(style: str) -> None:
-    outcome = run_trial(
+    check_in_real_time(
         "tegrastats",
-        simulated(style),
-        3,
-        levels=Levels(),
+        specimens(SimulatedTegrastats, style=style),
         timing=Timing(1.0, 1.5, 0.25),
         options=LIMITS,
-        is_real=True,
+        seed=3,
     )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
 
 
 def test_orin_without_root(tmp_path: Path) -> None:

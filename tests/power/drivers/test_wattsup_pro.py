@@ -114,7 +114,13 @@ def test_energies_lie_within_their_uncertainty() -> None:
 
 @pytest.mark.slow
 def test_energy_in_real_time() -> None:
-    check_in_real_time(SimulatedWattsUpPro, Timing(6.0, 6.0, 1.5), {}, seed=0, levels=LEVELS)
+    check_in_real_time(
+        "wattsup-pro",
+        specimens(SimulatedWattsUpPro),
+        timing=Timing(6.0, 6.0, 1.5),
+        levels=LEVELS,
+        seed=0,
+    )
 
 
 @pytest.mark.parametrize(
