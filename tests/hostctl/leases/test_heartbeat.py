@@ -94,6 +94,7 @@ def _open(path: Path, go: object) -> None:
     LeaseStore(path).close()
 
 
+@pytest.mark.slow
 def test_many_first_openers_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     for turn in range(5):

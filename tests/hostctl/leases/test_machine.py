@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
@@ -81,5 +82,5 @@ class Leasing(RuleBasedStateMachine):
             assert sorted(fences) == list(range(first, first + len(fences)))
 
 
-TestLeasing = Leasing.TestCase
+TestLeasing = pytest.mark.slow(Leasing.TestCase)
 TestLeasing.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
