@@ -107,11 +107,6 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
         return self._interval_s
 
     @property
-    def tail_s(self) -> float:
-        """Two readings."""
-        return 2.0 * self._interval_s
-
-    @property
     def range_text(self) -> str | None:
         """The range, which is always fixed."""
         return self._wiring.range_text
@@ -143,7 +138,7 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
     def begin(self) -> Start:
         """Zero once, then start."""
         self._count = 0
-        self._write([f"{self._quantity}:ZERO:AUTO ONCE"])
+        self._write([f"{self._wiring.quantity}:ZERO:AUTO ONCE"])
         self._flags("STAT:QUES?")  # reading it clears what was before
         earliest_ns = self._timebase.now_ns()
         self._write(["INIT"])
@@ -179,7 +174,7 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
 
     def make_safe(self) -> None:
         """Stop, measure continuously on the front panel again, and give that back."""
-        self._write_anyway(["ABOR", f"{self._quantity}:ZERO:AUTO ON", "SYST:LOC"])
+        self._write_anyway(["ABOR", f"{self._wiring.quantity}:ZERO:AUTO ON", "SYST:LOC"])
 
     def _block(self, readings: np.ndarray, arrival_ns: int) -> Block:
         kept, clipped = limited(readings, OVER_RANGE * self._wiring.range_, self._resource)
@@ -187,12 +182,8 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
         first, self._count = self._count, self._count + len(kept)
         return Block(first, arrival_ns, power_w, current_a=current_a, clipped=clipped)
 
-    @property
-    def _quantity(self) -> str:
-        return "CURR:DC" if self._wiring.function == "current" else "VOLT:DC"
-
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
-        quantity, range_ = self._quantity, self._wiring.range_
+        quantity, range_ = self._wiring.quantity, self._wiring.range_
         is_high_current = self._wiring.function == "current" and range_ > 3.0
         self._write(["*CLS", "ABOR", f"CONF:{quantity} {range_:g}"])
         if is_high_current:

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from power.drivers.common.base import Start
+from power.drivers.common.base import Start, wrong_instrument
 from power.drivers.common.codes import Decoder, Scaling
 from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
 from power.drivers.common.scpi_instrument import ScpiInstrument
-from power.errors import InstrumentError, ReplyInvalid, WrongInstrument
+from power.errors import InstrumentError, ReplyInvalid
 from power.meter import Identity
 from power.options import Options
 from power.specification import Specified
@@ -98,6 +98,7 @@ class InfiniiVision(ScpiInstrument, Oscilloscope):
     """One oscilloscope; `resource` is its VISA address (the raw socket is port 5025)."""
 
     driver = "keysight-infiniivision"
+    models = ("the 2000, 3000, 4000 and 6000 X-Series (DSO-X, MSO-X)",)
     clock_ppm = 25.0
     error_query = ":SYSTem:ERRor?"
 
@@ -211,11 +212,7 @@ class InfiniiVision(ScpiInstrument, Oscilloscope):
     def _check_identity(self, identity: Identity) -> None:
         found = NAME.match(identity.model or "")
         if found is None:
-            name = " ".join(part for part in (identity.maker, identity.model) if part) or "nameless"
-            raise WrongInstrument(
-                f"'{self._resource}' is a {name}, but the driver {self.driver} is for the 2000, 3000, 4000 and "
-                "6000 X-Series (DSO-X, MSO-X); correct driver or address in farm.toml."
-            )
+            raise wrong_instrument(identity, self.models, self.driver, self._resource)
         points, rate_hz = SERIES[found[1]]
         self._model = ScopeModel(
             identity.model or "",

@@ -95,11 +95,6 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
         return self._period_s
 
     @property
-    def tail_s(self) -> float:
-        """Two periods."""
-        return 2.0 * self._period_s
-
-    @property
     def range_text(self) -> str | None:
         """Both ranges, which are always fixed."""
         return f"{self._range_v:g} V / {self._range_a:g} A"

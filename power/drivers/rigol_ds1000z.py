@@ -1,8 +1,8 @@
 """Rigol DS1000Z and MSO1000Z: 8 bits, 12 M points, read in batches of 250 000.
 
-Sources: RIGOL "MSO1000Z/DS1000Z Programming Guide": :ACQuire:MDEPth (depths by the number of channels that are on),
-:WAVeform:DATA? (batches); limits of error from the series' data sheet: DC gain ±3 % of full scale (±4 % below 10 mV a square),
-DC offset ±(0.1 squares + 2 mV + 1 % of the offset), time base ±25 ppm. Where memory and rate are shared by channels, the
+Sources: RIGOL PGA19109-1110, "MSO1000Z/DS1000Z Programming Guide": :ACQuire:MDEPth (depths by the number of channels that are
+on), :WAVeform:DATA? (batches); limits of error from the series' data sheet: DC gain ±3 % of full scale (±4 % below 10 mV a
+square), DC offset ±(0.1 squares + 2 mV + 1 % of the offset), time base ±25 ppm. Where memory and rate are shared by channels, the
 figures are those for as many as are on. The 24 M option is not used.
 """
 
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 
-from power.drivers.common.rigol import CODES_PER_DIV, RigolScope
-from power.drivers.common.scope import ChannelSetting, ScopeModel
-from power.drivers.common.single_shot import ROWS, spans
+from power.drivers.common.rigol import RigolScope
+from power.drivers.common.scope import ChannelSetting
 from power.specification import Specified
 
 DEPTHS = (12_000, 120_000, 1_200_000, 12_000_000)
@@ -38,17 +37,9 @@ class RigolDs1000z(RigolScope):
         """Return the data sheet's limits."""
         return self._limits(channel, GAIN, GAIN_FINE, OF_OFFSET)
 
-    def modelled(self, name: str, channels: int) -> ScopeModel:
-        share = SHARED[max(1, min(len(self._channels), 4))]
-        return ScopeModel(
-            name,
-            channels,
-            tuple(depth // share for depth in DEPTHS),
-            MOST_RATE_HZ / share,
-            ROWS * CODES_PER_DIV,
-            longest_s=self.divisions * self.longest_div_s,
-            spans_s=spans(self.divisions, self.shortest_div_s, self.longest_div_s),
-        )
+    def memory(self, on: int) -> tuple[tuple[int, ...], float]:
+        """Return depths and highest rate."""
+        return tuple(depth // SHARED[on] for depth in DEPTHS), MOST_RATE_HZ / SHARED[on]
 
     def _depth(self, points: int) -> str:
         return str(points)

@@ -1,7 +1,7 @@
 """Rigol MSO5000: 8 bits, 100 M points with one channel on.
 
-Sources: RIGOL "MSO5000 Programming Guide": :ACQuire:MDEPth, :WAVeform; limits of error from the series' data sheet:
-DC gain ±3 % of full scale, DC offset ±(0.1 squares + 2 mV + 1.5 % of the offset), time base ±10 ppm (as the performance
+Sources: RIGOL PGA25104-1110, "MSO5000 Programming Guide": :ACQuire:MDEPth, :WAVeform; limits of error from the series' data
+sheet: DC gain ±3 % of full scale, DC offset ±(0.1 squares + 2 mV + 1.5 % of the offset), time base ±10 ppm (as the performance
 verification guide of the MSO5000-E allows in the first year). The guide names no limit for one :WAVeform:DATA?; batches are of
 1 M points. The 200 M option is not used.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 
-from power.drivers.common.rigol import CODES_PER_DIV, RigolScope
-from power.drivers.common.scope import ChannelSetting, ScopeModel
-from power.drivers.common.single_shot import ROWS, spans
+from power.drivers.common.rigol import RigolScope
+from power.drivers.common.scope import ChannelSetting
 from power.specification import Specified
 
 DEPTHS = {
@@ -47,17 +46,9 @@ class RigolMso5000(RigolScope):
         """Return the data sheet's limits."""
         return self._limits(channel, GAIN, GAIN, OF_OFFSET)
 
-    def modelled(self, name: str, channels: int) -> ScopeModel:
-        on = max(1, min(len(self._channels), 4))
-        return ScopeModel(
-            name,
-            channels,
-            tuple(depth for depth in DEPTHS if depth <= MOST_POINTS[on]),
-            MOST_RATE_HZ[on],
-            ROWS * CODES_PER_DIV,
-            longest_s=self.divisions * self.longest_div_s,
-            spans_s=spans(self.divisions, self.shortest_div_s, self.longest_div_s),
-        )
+    def memory(self, on: int) -> tuple[tuple[int, ...], float]:
+        """Return depths and highest rate."""
+        return tuple(depth for depth in DEPTHS if depth <= MOST_POINTS[on]), MOST_RATE_HZ[on]
 
     def _depth(self, points: int) -> str:
         return DEPTHS[points]

@@ -47,6 +47,8 @@ class Shelly(PushedInstrument):
     driver = "shelly"
     scope: Scope = "wall"
 
+    check_text = "that the plug is on, in reach of its network, and publishes there"
+
     def __init__(
         self,
         broker: Broker,

@@ -136,7 +136,7 @@ class SiglentSdm3055(ScpiInstrument, PolledInstrument):
     def end(self) -> None:
         """Stop it; see whether it is still on its range, and whether errors came up meanwhile."""
         self._write(["ABOR"])
-        range_ = self._number(f"{self._quantity}:RANG?")
+        range_ = self._number(f"{self._wiring.quantity}:RANG?")
         self._has_moved = abs(range_ - self._wiring.range_) > 1e-3 * self._wiring.range_
         self._check_errors()
 
@@ -144,12 +144,8 @@ class SiglentSdm3055(ScpiInstrument, PolledInstrument):
         """Stop it, let it measure on its front panel, and give that back."""
         self._write_anyway(["ABOR", "TRIG:COUN 1", "SYST:LOC"])
 
-    @property
-    def _quantity(self) -> str:
-        return "CURR:DC" if self._wiring.function == "current" else "VOLT:DC"
-
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
-        quantity = self._quantity
+        quantity = self._wiring.quantity
         self._write(
             [
                 "*CLS",

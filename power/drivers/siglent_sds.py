@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from power.drivers.common.base import check_model
+from power.drivers.common.base import wrong_instrument
 from power.drivers.common.codes import Decoder
-from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
+from power.drivers.common.scope import ChannelSetting, Record, Waveform
 from power.drivers.common.siglent_models import (
     COLUMNS,
     FAMILIES,
@@ -27,7 +27,7 @@ from power.drivers.common.siglent_models import (
     modelled,
 )
 from power.drivers.common.siglent_wavedesc import Wavedesc
-from power.drivers.common.single_shot import ROWS, SingleShotScope, Words, scale_v
+from power.drivers.common.single_shot import ROWS, SingleShotScope, Words, is_limited, scale_v
 from power.errors import InstrumentError, LinkLost, ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
@@ -55,16 +55,8 @@ class SiglentSds(SingleShotScope):
     stop_command = ":TRIGger:STOP"
     error_query = ":SYSTem:ERRor?"
     clock_ppm = 25.0
-    _model: ScopeModel | None = None
     _family: Family | None = None
     _tells_errors = True
-
-    @property
-    def model(self) -> ScopeModel:
-        """Memory and rate are those with the channels that are on."""
-        if self._model is None:
-            raise InstrumentError(f"The oscilloscope at '{self._resource}' is not connected.")
-        return self._model
 
     @property
     def family(self) -> Family:
@@ -88,8 +80,7 @@ class SiglentSds(SingleShotScope):
                 self._family = family
                 self._model = modelled(family, identity.model or "", int(found[1]), len(self._channels))
                 return
-        check_model(identity, self.models, self.driver, self._connected.address)
-        raise AssertionError("names of models and their patterns agree")
+        raise wrong_instrument(identity, self.models, self.driver, self._connected.address)
 
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
         link.write("*CLS")
@@ -205,12 +196,11 @@ class SiglentSds(SingleShotScope):
 
     def _channel_commands(self, channel: ChannelSetting) -> list[str]:
         head = f":CHANnel{channel.number}:"
-        limited = channel.bandwidth_hz is not None and channel.bandwidth_hz <= 20e6
         return [
             f"{head}SWITch ON",
             f"{head}COUPling {channel.coupling}",
             *([f"{head}IMPedance ONEMeg"] if self.family.has_50_ohm else []),
-            f"{head}BWLimit {'20M' if limited else 'FULL'}",
+            f"{head}BWLimit {'20M' if is_limited(channel) else 'FULL'}",
             f"{head}INVert OFF",
             f"{head}UNIT V",
             f"{head}PROBe VALue,{channel.attenuation:g}",

@@ -20,11 +20,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from power.drivers.common.base import check_model
+from power.drivers.common.base import wrong_instrument
 from power.drivers.common.codes import Decoder, Scaling
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.common.single_shot import ROWS, SingleShotScope, Words, scale_v, spans
-from power.errors import InstrumentError, ReplyInvalid
+from power.drivers.common.single_shot import (
+    ROWS,
+    SingleShotScope,
+    Words,
+    is_limited,
+    scale_v,
+    spans,
+    steps_from,
+)
+from power.errors import ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
 from power.transports.scpi import ScpiLink
@@ -41,7 +49,7 @@ MOST_RATE_HZ = 1e9
 BATCH_POINTS = 7_000_000
 ABOVE = 4.0
 """Squares above the middle of the screen: where the trigger level is put."""
-ATTENUATIONS = tuple(factor * 10.0**decade for decade in range(-1, 5) for factor in (1.0, 2.0, 5.0))[:16]
+ATTENUATIONS = steps_from(0.1, 16)
 
 
 class SiglentSdsLegacy(SingleShotScope):
@@ -56,14 +64,7 @@ class SiglentSdsLegacy(SingleShotScope):
     force_command = "FRTR"
     stop_command = "STOP"
     clock_ppm = 25.0
-    _model: ScopeModel | None = None
-
-    @property
-    def model(self) -> ScopeModel:
-        """Memory and rate are those with the channels that are on."""
-        if self._model is None:
-            raise InstrumentError(f"The oscilloscope at '{self._resource}' is not connected.")
-        return self._model
+    attenuations = ATTENUATIONS
 
     def specified(self, channel: ChannelSetting) -> Specified:
         """Return the data sheet's limits."""
@@ -72,8 +73,7 @@ class SiglentSdsLegacy(SingleShotScope):
     def _check_identity(self, identity: Identity) -> None:
         found = PATTERN.match(identity.model or "")
         if found is None:
-            check_model(identity, self.models, self.driver, self._connected.address)
-            raise AssertionError("names of models and their pattern agree")
+            raise wrong_instrument(identity, self.models, self.driver, self._connected.address)
         self._model = modelled(identity.model or "", int(found[1]), self._channels)
 
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
@@ -149,18 +149,12 @@ class SiglentSdsLegacy(SingleShotScope):
         return next(name for name, depth in (DEPTHS | HALF_DEPTHS).items() if depth == points)
 
     def _channel_commands(self, channel: ChannelSetting) -> list[str]:
-        if not any(abs(channel.attenuation - one) < 1e-6 * one for one in ATTENUATIONS):
-            raise InstrumentError(
-                f"The oscilloscope at '{self._resource}' has no setting for a probe of {channel.attenuation:g}:1 on channel "
-                f"{channel.number}; it has 1, 2 and 5 times 0.1 to 10000: give the next one, and put the rest into shunt_ohm "
-                "or clamp_v_per_a."
-            )
-        limited = channel.bandwidth_hz is not None and channel.bandwidth_hz <= 20e6
+        self._check_attenuation(channel)
         head = f"C{channel.number}:"
         return [
             f"{head}TRA ON",
             f"{head}CPL {channel.coupling[0]}1M",
-            f"BWL C{channel.number},{'ON' if limited else 'OFF'}",
+            f"BWL C{channel.number},{'ON' if is_limited(channel) else 'OFF'}",
             f"{head}INVS OFF",
             f"{head}UNIT V",
             f"{head}ATTN {channel.attenuation:g}",

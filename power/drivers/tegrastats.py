@@ -63,6 +63,7 @@ class Tegrastats(PushedInstrument):
     reading: Reading = "instantaneous"
     """The sensors' values at each line."""
     time_bound_s = PRINTED_LATE_S
+    check_text = "that it still runs on the board, and the line to it"
 
     def __init__(
         self,

@@ -1,9 +1,10 @@
 """Tektronix MDO4000 oscilloscopes (MDO4000, MDO4000B, MDO4000C), such as the MDO4054B.
 
-Source: Tektronix "MDO4000/B/C, MSO4000/B and DPO4000/B Series Oscilloscopes Programmer Manual", with its appendix D on waveform
-transfers. Accuracy: appendix A of the series' user manual (MSO/DPO4000 and MDO4000: DC gain ±1.5 %, offset accuracy
-±(0.5 % of the offset + DC balance), averages + 0.1 div, time base ±5 ppm); the DC balance of 0.2 div at 5 mV/div and above
-is that of the MSO/DPO4000 Series. Check them against the data sheet of yours, or state `accuracy` in farm.toml.
+Source: Tektronix 077-0510, "MDO4000C, MDO4000B, MDO4000, MSO4000B, DPO4000B and MDO3000 Series Oscilloscopes Programmer Manual",
+with its appendix D on waveform transfers. Accuracy: appendix A of the series' user manual (MSO/DPO4000 and MDO4000: DC gain
+±1.5 %, offset accuracy ±(0.5 % of the offset + DC balance), averages + 0.1 div, time base ±5 ppm); the DC balance of 0.2 div at
+5 mV/div and above is that of the MSO/DPO4000 Series. Check them against the data sheet of yours, or state `accuracy` in
+farm.toml.
 
 A probe that tells its unit (TekVPI clamps) makes volts amperes: give clamp_v_per_a = 1 then.
 """

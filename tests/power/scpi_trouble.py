@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from power.catalogue import make_meter
-from power.errors import PowerError
+from power.errors import InstrumentError, PowerError
 from power.meter import Meter
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
@@ -106,13 +106,15 @@ def check_doomed(made: type[ScpiSimulator], options: dict[str, object], faults: 
 
 
 def check_refusal(made: type[ScpiSimulator], options: dict[str, object]) -> None:
-    """An instrument that reports errors is not used, and says what it reports."""
+    """An instrument that reports errors is not used: what it reports is told, and the line closed."""
     source, time = simulator(made)
     source.faults = Faults(error="Settings conflict")
     with source:
         meter = make_meter("m", source.driver, {**source.options, **options}, timebase=time)
-        with pytest.raises(PowerError, match="Settings conflict") as caught:
+        with pytest.raises(InstrumentError, match=r"reports? .*Settings conflict.*; ") as caught:
             meter.open()
+        settle(source)
+        assert not source._server._open
         meter.close()
     one_sentence(caught.value)
 

@@ -68,6 +68,11 @@ class Wiring:
         )
 
     @property
+    def quantity(self) -> str:
+        """What it measures, as SCPI writes it."""
+        return "CURR:DC" if self.function == "current" else "VOLT:DC"
+
+    @property
     def unit(self) -> str:
         """Unit of readings and range."""
         return "A" if self.shunt_ohm is None else "V"

@@ -41,6 +41,7 @@ class Probing:
 
     voltage            None where the supply is known instead: `supply_v`, within ± `supply_tolerance` of it
     volts_per_ampere   of the shunt or the clamp, its turns included; `tolerance` of it is a limit of error
+    turns              through the clamp
     sense              side of the shunt that the voltage is taken from; None of a clamp
     voltage_tolerance  limit of error of the voltage probe's attenuation
     """
@@ -55,6 +56,7 @@ class Probing:
     supply_tolerance: float = 0.0
     marker: ChannelSetting | None = None
     marker_level_v: float = 0.0
+    turns: int = 1
 
     @classmethod
     def from_options(cls, options: Options) -> Self:
@@ -86,6 +88,7 @@ class Probing:
             supply_tolerance,
             marker,
             level_v,
+            turns,
         )
         numbers = [channel.number for channel in made.channels]
         if len(set(numbers)) < len(numbers):
@@ -199,6 +202,12 @@ def _supply(options: Options) -> tuple[ChannelSetting | None, float, float | Non
         return channel, tolerance, None, 0.0
     supply_v = options.number("supply_v", above=0.0)
     return None, 0.0, supply_v, options.number("supply_tolerance", low=0.0, high=0.5)
+
+
+def _place(channel: ChannelSetting) -> str:
+    """Name a channel and what its probe makes of a voltage."""
+    probe = f"channel {channel.number} ({channel.attenuation:g}:1"
+    return f"{probe}, offset {channel.offset_v:g} V)" if channel.offset_v else f"{probe})"
 
 
 def _marker(options: Options) -> tuple[ChannelSetting | None, float]:

@@ -1,7 +1,7 @@
 """What Rigol's DS1000Z and MSO5000 have in common: their commands, the preamble of ten fields, reading the memory in batches.
 
-Sources: RIGOL "MSO1000Z/DS1000Z Programming Guide" and "MSO5000 Programming Guide", chapters :ACQuire, :CHANnel, :TIMebase,
-:TRIGger, :WAVeform.
+Sources: RIGOL PGA19109-1110, "MSO1000Z/DS1000Z Programming Guide", and PGA25104-1110, "MSO5000 Programming Guide", chapters
+:ACQuire, :CHANnel, :TIMebase, :TRIGger, :WAVeform.
 
     y = (code − yorigin − yreference) · yincrement        t = xorigin + xincrement · (i − xreference)
 
@@ -17,11 +17,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from power.drivers.common.base import check_model
+from power.drivers.common.base import wrong_instrument
 from power.drivers.common.codes import Decoder, Scaling
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
-from power.drivers.common.single_shot import SingleShotScope, Words, check_finite, scale_v
-from power.errors import InstrumentError, ReplyInvalid
+from power.drivers.common.single_shot import (
+    ROWS,
+    SingleShotScope,
+    Words,
+    check_finite,
+    is_limited,
+    scale_v,
+    spans,
+    steps_from,
+)
+from power.errors import ReplyInvalid
 from power.meter import Identity
 from power.specification import Specified
 from power.transports.scpi import ScpiLink
@@ -33,7 +42,7 @@ ABOVE = 4.5
 BYTE, RAW = 0, 2
 """Format and type in a preamble."""
 TYPES = {"sample": "NORMal", "hires": "HRESolution"}
-ATTENUATIONS = tuple(factor * 10.0**decade for decade in range(-2, 4) for factor in (1.0, 2.0, 5.0))[:16]
+ATTENUATIONS = steps_from(0.01, 16)
 """Of the probes that can be set: 0.01 to 1000."""
 FULL_SCALE_READ = 8.0 / 6.0
 """The gain's limit is a part of full scale, 8 squares, and is verified over 6 of them (the performance verification guides)."""
@@ -93,22 +102,28 @@ class RigolScope(SingleShotScope):
     force_command = ":TFORce"
     stop_command = ":STOP"
     error_query = ":SYSTem:ERRor?"
+    attenuations = ATTENUATIONS
     batch_points: ClassVar[int]
     model_pattern: ClassVar[re.Pattern[str]]
     """Matches the models' names; its last group is the number of channels."""
     skew_command: ClassVar[str]
-    _model: ScopeModel | None = None
 
-    @property
-    def model(self) -> ScopeModel:
-        """Memory and rate are those with the channels that are on."""
-        if self._model is None:
-            raise InstrumentError(f"The oscilloscope at '{self._resource}' is not connected.")
-        return self._model
+    def modelled(self, name: str, channels: int) -> ScopeModel:
+        """Return what the model of that name does with the channels that are on."""
+        record_lengths, most_rate_hz = self.memory(max(1, min(len(self._channels), 4)))
+        return ScopeModel(
+            name,
+            channels,
+            record_lengths,
+            most_rate_hz,
+            ROWS * CODES_PER_DIV,
+            longest_s=self.divisions * self.longest_div_s,
+            spans_s=spans(self.divisions, self.shortest_div_s, self.longest_div_s),
+        )
 
     @abstractmethod
-    def modelled(self, name: str, channels: int) -> ScopeModel:
-        """Return the model of that name."""
+    def memory(self, on: int) -> tuple[tuple[int, ...], float]:
+        """Return the depths of the memory, points, and the highest rate, Hz, with so many channels on."""
 
     @abstractmethod
     def _depth(self, points: int) -> str:
@@ -117,8 +132,7 @@ class RigolScope(SingleShotScope):
     def _check_identity(self, identity: Identity) -> None:
         found = self.model_pattern.match(identity.model or "")
         if found is None:
-            check_model(identity, self.models, self.driver, self._connected.address)
-            raise AssertionError("names of models and their pattern agree")
+            raise wrong_instrument(identity, self.models, self.driver, self._connected.address)
         self._model = self.modelled(identity.model or "", int(found[1]))
 
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
@@ -197,17 +211,12 @@ class RigolScope(SingleShotScope):
         self._check_start(preamble.start_s, record)
 
     def _channel_commands(self, channel: ChannelSetting) -> list[str]:
-        if not any(abs(channel.attenuation - one) < 1e-6 * one for one in ATTENUATIONS):
-            raise InstrumentError(
-                f"The oscilloscope at '{self._resource}' has no setting for a probe of {channel.attenuation:g}:1 on channel "
-                f"{channel.number}; it has 1, 2 and 5 times 0.01 to 1000: give the next one, and put the rest into shunt_ohm or "
-                "clamp_v_per_a."
-            )
+        self._check_attenuation(channel)
         head = f":CHANnel{channel.number}:"
         return [
             f"{head}DISPlay ON",
             f"{head}COUPling {channel.coupling}",
-            f"{head}BWLimit {self._bandwidth(channel)}",
+            f"{head}BWLimit {'20M' if is_limited(channel) else 'OFF'}",
             f"{head}INVert OFF",
             f"{head}UNITs VOLTage",
             f"{head}PROBe {channel.attenuation:g}",
@@ -215,9 +224,6 @@ class RigolScope(SingleShotScope):
             f"{head}OFFSet {0.0 - channel.offset_v:g}",
             f"{head}{self.skew_command} {channel.deskew_s:g}",
         ]
-
-    def _bandwidth(self, channel: ChannelSetting) -> str:
-        return "OFF" if channel.bandwidth_hz is None or channel.bandwidth_hz > 20e6 else "20M"
 
     def _trigger_commands(self, channel: ChannelSetting) -> list[str]:
         level_v = channel.offset_v + ABOVE * scale_v(channel)

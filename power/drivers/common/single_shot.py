@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 from power.drivers.common.base import Start
 from power.drivers.common.probing import Probing
-from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record
+from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel
 from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import InstrumentError, ReplyInvalid
 from power.options import Options
@@ -26,6 +26,7 @@ from power.transports.scpi import ScpiLink
 STEPS = (1.0, 2.0, 5.0)
 ROWS = 8
 """Squares of the screen from bottom to top."""
+LIMITED_HZ = 20e6
 POLL_S = 0.02
 ANSWER_S = 5.0
 """Time within which a scope follows a command, besides what its record takes."""
@@ -56,6 +57,7 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
     longest_div_s    slowest time base, s a square
     shortest_div_s   fastest one
     channels         numbers of the channels that will be on: memory and rate depend on them
+    attenuations     of the probes that can be set, where they come in steps of 1-2-5
     """
 
     divisions: ClassVar[int]
@@ -65,6 +67,7 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
     status_query: ClassVar[str]
     force_command: ClassVar[str]
     stop_command: ClassVar[str]
+    attenuations: ClassVar[tuple[float, ...]]
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
     ) -> None:
         super().__init__(resource, timebase, link)
         self._channels = tuple(channels)
+        self._model: ScopeModel | None = None
         self._settings: dict[int, ChannelSetting] = {}
         self._record: Record | None = None
         self._triggered_ns: int | None = None
@@ -87,6 +91,13 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
         return cls(
             options.text("resource"), timebase, channels=tuple(channel.number for channel in wired.channels)
         )
+
+    @property
+    def model(self) -> ScopeModel:
+        """Memory and rate are those with the channels that are on."""
+        if self._model is None:
+            raise InstrumentError(f"The oscilloscope at '{self._resource}' is not connected.")
+        return self._model
 
     def fitted(self, channel: ChannelSetting) -> ChannelSetting:
         """Return the channel with its range, 8 squares high, rounded up to a step."""
@@ -199,6 +210,16 @@ class SingleShotScope(ScpiInstrument, Oscilloscope):
             )
         return self._settings[channel]
 
+    def _check_attenuation(self, channel: ChannelSetting) -> None:
+        """Raise InstrumentError for a probe that it has no setting for."""
+        known = self.attenuations
+        if not any(abs(channel.attenuation - one) < 1e-6 * one for one in known):
+            raise InstrumentError(
+                f"The oscilloscope at '{self._resource}' has no setting for a probe of {channel.attenuation:g}:1 on channel "
+                f"{channel.number}; it has 1, 2 and 5 times {known[0]:g} to {known[-1]:g}: give the next one, and put the rest "
+                "into shunt_ohm or clamp_v_per_a."
+            )
+
     def _div_s(self, record: Record) -> float:
         """Return the time base whose screen holds the record."""
         div_s = max(step_up(record.duration_s / self.divisions), self.shortest_div_s)
@@ -251,6 +272,16 @@ def step_up(value: float) -> float:
         (float(f"{step * decade:.6g}") for step in STEPS if step * decade >= value * (1.0 - 1e-6)),
         float(f"{10.0 * decade:.6g}"),
     )
+
+
+def steps_from(lowest: float, count: int) -> tuple[float, ...]:
+    """Return numbers of the series 1, 2, 5, 10, ... from a decade on."""
+    return tuple(step * lowest * 10.0**decade for decade in range(count // 3 + 1) for step in STEPS)[:count]
+
+
+def is_limited(channel: ChannelSetting) -> bool:
+    """Whether the bandwidth limit of 20 MHz, the only one there is, has to be on."""
+    return channel.bandwidth_hz is not None and channel.bandwidth_hz <= LIMITED_HZ
 
 
 def scale_v(channel: ChannelSetting) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from power.catalogue import make_meter
 from power.drivers.generic_scpi import GenericScpi
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, ReplyInvalid
 from power.options import Options
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
@@ -115,39 +114,6 @@ def test_answers_that_are_no_numbers_are_refused(answer: str, error: type[Except
     meter.connect()
     with pytest.raises(error, match=words):
         meter.read()
-
-
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line = scripted([("*IDN?", "Keysight Technologies,E36312A,MY1,2.1")])
-    with pytest.raises(WrongInstrument, match="does not match identification = 'GPP-4323'"):
-        meter.connect()
-    assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line = scripted([IDN, "*CLS", ("SYST:ERR?", '-113,"Undefined header"')])
-    with pytest.raises(InstrumentError, match="Undefined header"):
-        meter.connect()
-    assert line.is_closed
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"resource": "X"}, "give power_query, or voltage_query and current_query, or"),
-        ({**BOTH, "power_query": "P?"}, "nothing more of these"),
-        ({**BOTH, "supply_v": 5.0}, "nothing more of these"),
-        ({**BOTH, "averaging_s": 0.1}, "reading = 'average' only"),
-        ({**BOTH, "reading": "average"}, "averaging_s is missing"),
-        ({**BOTH, "identification": "("}, "no regular expression"),
-        ({**BOTH, "interval_s": 0.001}, r"from 0\.01"),
-        ({**BOTH, "set_up": "*RST"}, "list of texts"),
-        ({**BOTH, "identity": "X"}, "did you mean 'identification'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("m", "scpi", settings)
 
 
 def test_energies_lie_within_their_uncertainty() -> None:

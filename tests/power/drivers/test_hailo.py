@@ -9,7 +9,7 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.hailo import Hailo
-from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
+from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -228,12 +228,3 @@ def test_an_averaging_that_this_version_lacks() -> None:
             meter.start()
         meter.close()
         assert simulator.is_protected
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"averaging": 17}, "HailoRT has 1, 4, 16"), ({"averagin": 16}, "did you mean 'averaging'")],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("h", "hailo", settings)

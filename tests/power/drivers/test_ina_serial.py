@@ -11,7 +11,7 @@ import power.drivers.ina_serial as ina_serial
 from power.catalogue import make_meter
 from power.drivers.common.ina_lines import About, Done, LineCutter, Row, check_sum, parse_line, sealed
 from power.drivers.ina_serial import InaSerial
-from power.errors import InstrumentError, LinkLost, NoReading, OptionInvalid, PowerError, WrongInstrument
+from power.errors import InstrumentError, LinkLost, NoReading, PowerError, WrongInstrument
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -164,22 +164,6 @@ def test_a_channel_that_is_not_sampled() -> None:
     meter, _, _ = scripted([*START, (b"X\n", [])], channels=(3,))
     with pytest.raises(WrongInstrument, match="does not sample channel 3, only 1"):
         meter.connect()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"shunt_ohm": 0.1}, "port is missing"),
-        ({"port": "X"}, "shunt_ohm is missing"),
-        ({"port": "X", "shunt_ohm": 0}, "shunt_ohm must be above 0"),
-        ({"port": "X", "shunt_ohm": 0.1, "channels": ["4"]}, 'different ones of "1", "2", "3"'),
-        ({"port": "X", "shunt_ohm": 0.1, "channels": ["1", "1"]}, 'different ones of "1", "2", "3"'),
-        ({"port": "X", "shunt_ohms": 0.1}, "shunt_ohm"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("i", "ina-serial", settings)
 
 
 @pytest.mark.parametrize("sensor", ["INA219", "INA226", "INA3221"])

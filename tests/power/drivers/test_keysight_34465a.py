@@ -10,7 +10,7 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.common.multimeter import Wiring
 from power.drivers.keysight_34465a import Keysight34465a
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, OptionInvalid, ReplyInvalid
 from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
@@ -182,46 +182,11 @@ def test_replies_that_are_none_are_refused(steps: list[Step], error: type[Except
     line.check_used_up()
 
 
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line, _ = scripted([("*IDN?", "Keysight Technologies,34461A,MY1,A.02")])
-    with pytest.raises(WrongInstrument, match="is for 34465A, 34470A"):
-        meter.connect()
-    assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line, _ = scripted([*set_up()[:10], ("SYST:ERR?", '-222,"Data out of range"')])
-    with pytest.raises(InstrumentError, match="Data out of range"):
-        meter.connect()
-    assert line.is_closed
-
-
 def test_a_rate_above_what_the_aperture_allows_is_refused() -> None:
     meter, line, _ = scripted([*set_up()[:11], ("SAMP:TIM? MIN", "+2.00000000E-03")])
     with pytest.raises(OptionInvalid, match="rate_hz = 500 or less"):
         meter.connect()
     line.check_used_up()
-
-
-FULL: dict[str, object] = {"resource": "X", "range": 3.0, "supply_v": 5.0, "supply_tolerance": 0.001}
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "range is missing"),
-        ({**FULL, "range": 2.0}, "there are 0.01, 0.1, 1, 3, 10"),
-        ({**FULL, "rate_hz": 60e3}, "to 50000"),
-        ({**FULL, "aperture_s": 0.1}, "longer than the 0.001 s"),
-        ({**FULL, "shunt_ohm": 0.1}, "function = 'voltage' only"),
-        ({**FULL, "supply_at": "source"}, "with a shunt only"),
-        ({**FULL, "function": "voltage", "range": 1.0}, "shunt_ohm is missing"),
-        ({**FULL, "suply_v": 5.0}, "did you mean 'supply_v'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("dmm", "keysight-34465a", settings)
 
 
 @pytest.mark.parametrize(

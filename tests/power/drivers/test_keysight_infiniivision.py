@@ -10,7 +10,7 @@ import pytest
 from power.catalogue import make_meter
 from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.keysight_infiniivision import InfiniiVision, Preamble, specified
-from power.errors import InstrumentError, LinkLost, OptionInvalid, PowerError, ReplyInvalid, WrongInstrument
+from power.errors import InstrumentError, LinkLost, OptionInvalid, PowerError, ReplyInvalid
 from power.meter import Meter
 from power.sim.common.base import Simulator
 from power.sim.common.clock import VirtualTime
@@ -162,21 +162,6 @@ def test_there_is_no_record_before_it_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("idn", "words"),
-    [
-        ("KEYSIGHT TECHNOLOGIES,34465A,MY1,A.02", "is a KEYSIGHT TECHNOLOGIES 34465A, but the driver"),
-        ("KEYSIGHT TECHNOLOGIES,EDUX1002A,CN1,01", "EDUX1002A, but the driver keysight-infiniivision is for"),
-    ],
-)
-def test_another_instrument_is_refused_and_the_line_closed(idn: str, words: str) -> None:
-    line = Dialogue([("*IDN?", idn)])
-    with pytest.raises(WrongInstrument, match=words):
-        InfiniiVision("SCRIPT::INSTR", VirtualTime(), link=line).connect()
-    line.check_used_up()
-    assert line.is_closed
-
-
-@pytest.mark.parametrize(
     ("name", "channels", "points"),
     [("DSO-X 2002A", 2, 500_000), ("MSOX3054T", 4, 2_000_000), ("MSOX6004A", 4, 2_000_000)],
 )
@@ -185,13 +170,6 @@ def test_models(name: str, channels: int, points: int) -> None:
     scope = InfiniiVision("SCRIPT::INSTR", VirtualTime(), link=line)
     scope.connect()
     assert (scope.model.channels, scope.model.record_lengths) == (channels, (100, points))
-
-
-def test_errors_of_the_instrument_are_told() -> None:
-    line = Dialogue([*CONNECT[:2], (":SYSTem:ERRor?", '-113,"Undefined header"')])
-    with pytest.raises(InstrumentError, match="Undefined header"):
-        InfiniiVision("SCRIPT::INSTR", VirtualTime(), link=line).connect()
-    assert line.is_closed
 
 
 def test_a_bandwidth_that_it_has_not_is_refused() -> None:

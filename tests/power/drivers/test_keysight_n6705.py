@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from power.catalogue import make_meter
 from power.drivers.keysight_n6705 import KeysightN6705
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.keysight_n6705 import SimulatedKeysightN6705
@@ -107,20 +106,6 @@ def test_another_module_is_refused_and_the_line_closed() -> None:
     assert line.is_closed
 
 
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line, _ = scripted([("*IDN?", "Keysight Technologies,34465A,MY1,A.03")])
-    with pytest.raises(WrongInstrument, match="is for N6705"):
-        meter.connect()
-    assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line, _ = scripted([*SET_UP[:-2], ("SYST:ERR?", '-222,"Data out of range"')])
-    with pytest.raises(InstrumentError, match="Data out of range"):
-        meter.connect()
-    assert line.is_closed
-
-
 def test_a_period_that_it_does_not_keep_is_refused() -> None:
     meter, line, _ = scripted([*SET_UP[:-1], ("SENS:ELOG:PER? (@2)", "+1.00000000E-01")])
     with pytest.raises(OptionInvalid, match=r"logs each 0.1 s instead of 0.001024 s"):
@@ -160,21 +145,6 @@ def test_records_that_vanish_are_noticed_by_the_clock() -> None:
     time.sleep(3.0)
     with pytest.raises(NoReading, match=r"is 3\.0 s behind"):
         meter.fetch()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "resource is missing"),
-        ({"resource": "X", "current_range_a": 2.0}, "there are 3, 0.1"),
-        ({"resource": "X", "period_s": 1e-4}, "from 0.0002048"),
-        ({"resource": "X", "channel": 5}, "from 1 to 4"),
-        ({"resource": "X", "chanel": 1}, "did you mean 'channel'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("n", "keysight-n6705", settings)
 
 
 def test_energies_lie_within_their_uncertainty() -> None:

@@ -11,7 +11,7 @@ import power.drivers.nordic_ppk2 as nordic_ppk2
 from power.catalogue import make_meter
 from power.drivers.common.ppk2_words import Converter, Modifiers, WordStream, parse_metadata
 from power.drivers.nordic_ppk2 import NordicPpk2, set_voltage
-from power.errors import LinkLost, NoReading, OptionInvalid, PowerError, ReplyInvalid, WrongInstrument
+from power.errors import LinkLost, NoReading, PowerError, ReplyInvalid, WrongInstrument
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -210,22 +210,6 @@ def test_nothing_like_it_there(answer: list[bytes], error: type[PowerError], wor
         meter.connect()
     line.check_used_up()
     assert line.is_closed
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"supply_v": 5.0}, "port is missing"),
-        ({"port": "X"}, "supply_v is missing"),
-        ({"port": "X", "supply_v": 12.0}, "supply_v must be from 0.8 to 5"),
-        ({"port": "X", "supply_v": 5.0, "mode": "sourse"}, "did you mean 'source'"),
-        ({"port": "X", "supply_v": 5.0, "marker": 8}, "marker must be a whole number from 0 to 7"),
-        ({"port": "X", "supply_v": 5.0, "switchon": True}, "did you mean 'switch_on'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("p", "nordic-ppk2", settings)
 
 
 LEVELS = Levels(0.2, 0.6, 377.0, burst_s=5e-6)

@@ -10,7 +10,7 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.nvml import Nvml
-from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, OptionInvalid, PowerError
+from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -240,20 +240,6 @@ def test_a_reloaded_driver_resets_the_counter() -> None:
         with pytest.raises(InstrumentError, match="went back"):
             meter.stop()
         meter.close()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"index": 0, "uuid": "GPU-1"}, "give one of them"),
-        ({"index": -1}, "from 0 to 255"),
-        ({"mode": "engery"}, "did you mean 'energy'"),
-        ({"interval_s": 0.0}, "from 0.02"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("g", "nvml", settings)
 
 
 def test_the_simulated_module_has_the_names_of_the_real_one() -> None:

@@ -15,7 +15,6 @@ from power.errors import (
     LinkLost,
     MeterUnavailable,
     NoReading,
-    OptionInvalid,
     PowerError,
     ReplyInvalid,
 )
@@ -108,33 +107,6 @@ def test_what_is_no_power_is_refused(document: object, words: str) -> None:
     meter = Rest("http://h/p", Values(POWER, "average", 1.0, 1.0), HOST_TIME, line=Documents(document))
     with pytest.raises(ReplyInvalid, match=words):
         meter.connect()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"url": "h/p", "path": "$.a"}, "url must begin with http"),
-        ({"url": "http://h"}, "path is missing"),
-        ({"url": "http://h", "path": "$.a[*]"}, r"'\[\*\]' is neither .name nor"),
-        ({"url": "http://h", "path": "$.a", "unit": "Wh"}, "unit is 'Wh'"),
-        ({"url": "http://h", "path": "$.a", "reading": "count"}, "did you mean 'counter'"),
-        (
-            {"url": "http://h", "path": "$.a", "reading": "counter", "averaging_s": 1.0},
-            "averaging_s is for averages",
-        ),
-        ({"url": "http://h", "path": "$.a", "factor": 0.0}, "factor must be above 0"),
-        ({"url": "http://h", "path": "$.a", "interval_s": 0.001}, "interval_s must be from 0.02"),
-        ({"url": "http://h", "path": "$.a", "headers": {"X": 1}}, "the header 'X' must be one line of text"),
-        (
-            {"url": "http://h", "path": "$.a", "headers": {"X": "a\nb"}},
-            "the header 'X' must be one line of text",
-        ),
-        ({"url": "http://h", "path": "$.a", "token": "x"}, "did you mean 'token_env'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("rack", "rest", settings)
 
 
 COUNTER: dict[str, object] = {

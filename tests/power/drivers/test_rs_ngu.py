@@ -7,7 +7,7 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.rs_ngu import RsNgu
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, OptionInvalid, ReplyInvalid
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.rs_ngu import SimulatedRsNgu
@@ -129,39 +129,11 @@ def test_data_that_are_none_are_refused(payload: bytes, error: type[Exception], 
         meter.fetch()
 
 
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line, _ = scripted([("*IDN?", "Rohde&Schwarz,NGL202,3638.3376k03/101403,04.000")])
-    with pytest.raises(WrongInstrument, match="is for NGU201, NGU401, NGM201, NGM202"):
-        meter.connect()
-    assert line.is_closed
-
-
 def test_a_channel_that_it_has_not_is_refused() -> None:
     meter, line, _ = scripted([("*IDN?", "Rohde&Schwarz,NGU401,3639.3763k04/101000,02.018")])
     with pytest.raises(OptionInvalid, match="channel is 2, but the NGU401 at 'SCRIPT::INSTR' has 1 only"):
         meter.connect()
     assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line, _ = scripted([*SET_UP[:-1], ("SYST:ERR?", '-241,"Hardware missing"')])
-    with pytest.raises(InstrumentError, match="Hardware missing"):
-        meter.connect()
-    assert line.is_closed
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "resource is missing"),
-        ({"resource": "X", "rate_hz": 2e3}, "there are 100, 1000, 10000, 50000, 250000, 500000"),
-        ({"resource": "X", "channel": 3}, "from 1 to 2"),
-        ({"resource": "X", "rate": 1e3}, "did you mean 'rate_hz'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("n", "rs-ngu", settings)
 
 
 def test_energies_lie_within_their_uncertainty() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from power.catalogue import make_meter
 from power.drivers.common.multimeter import Wiring
 from power.drivers.siglent_sdm3055 import SiglentSdm3055
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, ReplyInvalid
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -116,39 +115,6 @@ def test_replies_that_are_none_are_refused(payload: bytes, error: type[Exception
     meter.begin()
     with pytest.raises(error, match=words):
         meter.read()
-
-
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line, _ = scripted([("*IDN?", "Siglent Technologies,SDM3065X,SDM36X,3.01")])
-    with pytest.raises(WrongInstrument, match="is for SDM3055"):
-        meter.connect()
-    assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line, _ = scripted([*SET_UP[:-1], ("SYST:ERR?", '-113,"Undefined header"')])
-    with pytest.raises(InstrumentError, match="Undefined header"):
-        meter.connect()
-    assert line.is_closed
-
-
-FULL: dict[str, object] = {"resource": "X", "range": 2.0, "supply_v": 5.0, "supply_tolerance": 0.001}
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "range is missing"),
-        ({**FULL, "range": 3.0}, r"there are 0\.0002, 0\.002, 0\.02, 0\.2, 2, 10"),
-        ({**FULL, "nplc": 2.0}, r"there are 0\.3, 1, 10"),
-        ({**FULL, "nplc": 10.0, "interval_s": 0.5}, "from 1"),
-        ({**FULL, "interval_s": 200.0}, "to 100"),
-        ({**FULL, "npcl": 1.0}, "did you mean 'nplc'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("dmm", "siglent-sdm3055", settings)
 
 
 def test_energies_lie_within_their_uncertainty() -> None:

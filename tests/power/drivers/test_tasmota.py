@@ -14,7 +14,6 @@ from power.errors import (
     InstrumentError,
     LinkLost,
     MeterUnavailable,
-    OptionInvalid,
     PowerError,
     ReplyInvalid,
     WrongInstrument,
@@ -143,26 +142,6 @@ def test_a_plug_without_a_meter_is_refused() -> None:
     with pytest.raises(WrongInstrument, match=r"'p1' at the broker 'script:1883' tells no ENERGY"):
         plug.connect()
     assert line.is_closed
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"topic": "p"}, "broker is missing"),
-        ({"broker": "h", "topic": "a/#"}, "topic must name one device"),
-        ({"broker": "h"}, "topic is missing"),
-        ({"broker": "h:x", "topic": "p"}, 'broker must be "host:port"'),
-        ({"broker": "h:70000", "topic": "p"}, 'broker must be "host:port"'),
-        ({"broker": "h", "topic": "p", "read": "watt"}, "read is 'watt'"),
-        ({"broker": "h", "topic": "p", "password_env": "X"}, "password_env needs a username"),
-        ({"broker": "h", "topic": "p", "ca_file": "x.pem"}, "need tls = true"),
-        ({"broker": "h", "topic": "p", "full_topic": "x/"}, "full_topic must hold"),
-        ({"broker": "h", "topic": "p", "topc": "p"}, "did you mean 'topic'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("plug", "tasmota", settings)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.tegrastats import rails_of
-from power.errors import LinkLost, MeterUnavailable, OptionInvalid, PowerError, ReplyInvalid
+from power.errors import LinkLost, MeterUnavailable, PowerError, ReplyInvalid
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
@@ -219,7 +219,7 @@ def test_a_program_that_fails_tells_its_status_and_last_words(tmp_path: Path) ->
     [
         (Faults(disconnect_after=5), LinkLost, "was killed by signal 9"),
         (Faults(garbage_after=5), ReplyInvalid, "which holds no power"),
-        (Faults(silent_after=5), LinkLost, "sent nothing for"),
+        (Faults(silent_after=5), LinkLost, "sent nothing for .* s through .*; check that it still runs"),
     ],
 )
 def test_what_breaks_in_mid_run(
@@ -270,19 +270,6 @@ def test_switched_off_in_mid_run() -> None:
         with pytest.raises(LinkLost, match="was killed"):
             meter.stop()
         meter.close()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"interval_s": 0.001}, "from 0.05"),
-        ({"comand": "x"}, "did you mean 'command'"),
-        ({"command": ""}, "must be a text"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("t", "tegrastats", settings)
 
 
 def test_a_program_that_ignores_being_asked_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from power.catalogue import make_meter
 from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.tektronix_mdo4000 import Mdo4000, parse_preamble, scale_of, specified
 from power.errors import (
     InstrumentError,
     LinkLost,
     NoReading,
-    OptionInvalid,
     PowerError,
     ReplyInvalid,
-    WrongInstrument,
 )
 from power.sim.common.clock import VirtualTime
 from tests.power.dialogue import Dialogue, Step
@@ -217,14 +214,6 @@ def test_a_scope_that_is_not_waiting_is_not_triggered() -> None:
     line.check_used_up()
 
 
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    line = Dialogue([("*IDN?", "YOKOGAWA,WT310E,C3UI12345,F1.03")])
-    with pytest.raises(WrongInstrument, match="is a YOKOGAWA WT310E, but the driver tektronix-mdo4000"):
-        Mdo4000("SCRIPT::INSTR", VirtualTime(), link=line).connect()
-    line.check_used_up()
-    assert line.is_closed
-
-
 @pytest.mark.parametrize(
     ("needed_s", "scale_s"), [(40.0, 4.0), (40.1, 10.0), (10.0, 1.0), (0.019, 0.002), (1e-9, 4e-10)]
 )
@@ -236,18 +225,3 @@ def test_limits_of_error() -> None:
     limits = specified(ChannelSetting(1, 0.05, 0.02))
     assert limits.of_reading == 0.015
     assert limits.offset == pytest.approx(0.005 * 0.02 + 0.3 * 0.005)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "resource is missing"),
-        ({"resource": "X"}, "current must be a table|current is missing"),
-        ({"resource": "X", "current": {"channel": 2}, "supply_v": 5.0}, "either shunt_ohm or clamp_v_per_a"),
-        ({**RANGES, "resource": "X", "rate": 1.0}, "did you mean 'rate_hz'"),
-        ({**RANGES, "resource": "X", "acquisition": "highres"}, "did you mean 'hires'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("scope", "tektronix-mdo4000", settings)

@@ -126,10 +126,13 @@ def test_energy_in_real_time() -> None:
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
-        (Faults(silent_after=1), "sent nothing for 0.3 s; check its power and cable"),
-        (Faults(disconnect_after=1), "broke .*; check the cable|sent nothing for 0.3 s; check"),
+        (
+            Faults(silent_after=1),
+            "sent nothing for 0.3 s on the serial port '/dev/.*'; check its power and cable",
+        ),
+        (Faults(disconnect_after=1), "broke .*; check the cable|sent nothing for 0.3 s on the serial"),
         (Faults(garbage_after=1), "sent nothing|count is wrong|number was due"),
-        (Faults(truncate_at=10), "sent nothing for 0.3 s; check its power and cable"),
+        (Faults(truncate_at=10), "sent nothing for 0.3 s on the serial port"),
     ],
 )
 def test_trouble_in_mid_run(monkeypatch: pytest.MonkeyPatch, faults: Faults, words: str) -> None:

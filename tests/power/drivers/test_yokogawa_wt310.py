@@ -9,7 +9,7 @@ import pytest
 
 from power.catalogue import make_meter
 from power.drivers.yokogawa_wt310 import Wt310
-from power.errors import InstrumentError, NoReading, OptionInvalid, ReplyInvalid, WrongInstrument
+from power.errors import NoReading, ReplyInvalid
 from power.meter import Meter
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
@@ -218,41 +218,12 @@ def test_dialogue_of_ranging_and_fixing() -> None:
     line.check_used_up()
 
 
-def test_another_instrument_is_refused_and_the_line_closed() -> None:
-    meter, line = scripted([("*IDN?", "TEKTRONIX,MDO4054B,C000001,CF:91.1CT")])
-    with pytest.raises(WrongInstrument, match=r"is a TEKTRONIX MDO4054B, but the driver yokogawa-wt310"):
-        meter.connect()
-    line.check_used_up()
-    assert line.is_closed
-
-
-def test_an_error_of_the_instrument_is_told() -> None:
-    meter, line = scripted([*SET_UP[:-3], (":STATus:ERRor?", '113,"Undefined header"')])
-    with pytest.raises(InstrumentError, match="Undefined header"):
-        meter.connect()
-    assert line.is_closed
-
-
 def test_a_reply_of_another_shape_is_refused() -> None:
     meter, _ = scripted([*SET_UP, *RANGES, *READING, (":NUMeric:NORMal:VALue?", "5.0E+00,1.0E+00")])
     meter.connect()
     meter.begin()
     with pytest.raises(ReplyInvalid, match="2 values instead of 4"):
         meter.read()
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, "resource is missing"),
-        ({"resource": "X", "voltage_range_v": 20.0}, "a WT310 has 15, 30"),
-        ({"resource": "X", "voltage_rangev": 15.0}, "did you mean 'voltage_range_v'"),
-        ({"resource": "X", "mode": "integrate"}, "did you mean 'integration'"),
-    ],
-)
-def test_settings_are_checked(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionInvalid, match=words):
-        make_meter("wt", "yokogawa-wt310", settings)
 
 
 @pytest.mark.parametrize("mode", ["average", "integration"])
