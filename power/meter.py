@@ -121,6 +121,11 @@ class Meter(ABC):
         """The range it is on, such as "15 V / 1 A", in the words certificates use; None if it has none."""
         return None
 
+    @property
+    def setup_text(self) -> str | None:
+        """What turns readings into power besides the range, such as "shunt of 0.01 Ω", for certificates; None: nothing."""
+        return None
+
     def open(self) -> Self:
         """Reach the instrument. Raises MeterUnavailable in a sentence that says what to do."""
         self._expect("open", _Stage.NEW)

@@ -84,7 +84,7 @@ class Certificate:
             )
 
     def check_meter(self, meter: Meter) -> None:
-        """Raise CertificateRefused if it is another instrument's. The meter must be open."""
+        """Raise CertificateRefused if it is another instrument's, or made with another shunt. The meter must be open."""
         identity, subject = meter.identity, self.subject
         if meter.driver != subject.driver:
             self._foreign(f"the driver {subject.driver}", f"'{meter.name}' is read by {meter.driver}")
@@ -104,6 +104,11 @@ class Certificate:
         elif meter.name != subject.name:
             self._foreign(
                 f"the meter '{subject.name}'", f"'{meter.name}' tells no serial number to be known by"
+            )
+        if _plain(meter.setup_text or "") != _plain(subject.setup or ""):
+            raise CertificateRefused(
+                f"The certificate {self.id} was made with {_quoted(subject.setup)}, but '{meter.name}' is set to "
+                f"{_quoted(meter.setup_text)}; correct its settings in farm.toml, or calibrate it again as it is now."
             )
 
     def check_range(self, range_text: str | None, name: str) -> None:
@@ -174,6 +179,10 @@ def digest(said: Mapping[str, Any]) -> str:
     """Return the SHA-256 of content as JSON with sorted keys and no spaces; dates as YYYY-MM-DD, numbers as Python has them."""
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _quoted(setup: str | None) -> str:
+    return "nothing in between" if setup is None else f"“{setup}”"
 
 
 def _plain(range_text: str) -> str:

@@ -147,6 +147,7 @@ def subject(said: Table) -> Subject:
         said.maybe_text("firmware"),
         said.maybe_text("range"),
         said.flag("simulated"),
+        said.maybe_text("setup"),
     )
 
 

@@ -19,9 +19,9 @@ from power.trace import Trace
 class CalibratedMeter(Meter):
     """Another meter with its certificate applied: to traces as they are stopped, and to what it says of its accuracy.
 
-    Opening raises CertificateRefused if the certificate has expired or is another instrument's; starting, if it is for another
-    range than the instrument is on; stopping, if the range has changed meanwhile. While ranges are being chosen
-    (`begin_ranging`) readings stay as they are.
+    Opening raises CertificateRefused if the certificate has expired, is another instrument's, or was made with another shunt,
+    clamp or the like; starting, if it is for another range than the instrument is on; stopping, if the range has changed
+    meanwhile. While ranges are being chosen (`begin_ranging`) readings stay as they are.
     """
 
     def __init__(self, meter: Meter, certificate: Certificate, day: datetime.date | None = None) -> None:
@@ -54,6 +54,11 @@ class CalibratedMeter(Meter):
     def range_text(self) -> str | None:
         """The meter's own."""
         return self._meter.range_text
+
+    @property
+    def setup_text(self) -> str | None:
+        """The meter's own."""
+        return self._meter.setup_text
 
     @property
     def flag(self) -> Flag | None:

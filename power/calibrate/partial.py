@@ -37,13 +37,18 @@ class Partial:
     reference_meter: str | None = None
 
     def check(self, subject: Subject) -> None:
-        """Raise CertificateRefused if the points are another instrument's."""
+        """Raise CertificateRefused if the points are another instrument's, or taken with another shunt or the like."""
         mine, now = self.subject, subject
         same = (mine.name, mine.driver, mine.serial) == (now.name, now.driver, now.serial)
         if not same:
             raise CertificateRefused(
                 f"The points are those of '{mine.name}' ({mine.driver}, serial {mine.serial or 'unknown'}), but '{now.name}' is "
                 f"{now.driver}, serial {now.serial or 'unknown'}; connect the same meter or begin anew."
+            )
+        if mine.setup != now.setup:
+            raise CertificateRefused(
+                f"The points were taken with “{mine.setup}”, but '{now.name}' is now set to “{now.setup}”; restore its settings "
+                "in farm.toml or begin anew."
             )
 
 

@@ -18,6 +18,7 @@ class Subject:
     name      what the inventory calls it; identifies an instrument that tells no serial number
     serial    as the instrument tells it; of one that does not, what is written on it, which cannot be checked
     range     the range of the calibration, such as "15 V / 1 A"; None: it has none, the certificate holds for all readings
+    setup     what turned readings into power besides the range, such as "shunt of 0.01 Ω ..."; None: nothing did
     """
 
     name: str
@@ -28,6 +29,7 @@ class Subject:
     firmware: str | None = None
     range: str | None = None
     is_simulated: bool = False
+    setup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def subject_of(meter: Meter, serial: str | None = None) -> Subject:
         identity.firmware,
         meter.range_text,
         meter.capabilities.kind == "simulated",
+        meter.setup_text,
     )
 
 

@@ -117,6 +117,13 @@ class GenericScpi(ScpiInstrument, PolledInstrument):
         """Time between readings."""
         return self._interval_s
 
+    @property
+    def setup_text(self) -> str | None:
+        """What is asked for, and the supply's voltage where that is given."""
+        queries = [query for query in (self._power, self._voltage, self._current) if query is not None]
+        given = [] if self._supply_v is None else [f"supply taken as {self._supply_v:.6g} V"]
+        return ", ".join([*queries, *given])
+
     def accuracy(self, voltage_v: float | None) -> Accuracy | None:
         """Nobody states it; farm.toml may."""
         return None

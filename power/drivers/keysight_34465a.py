@@ -111,6 +111,11 @@ class Keysight34465a(ScpiInstrument, StreamedInstrument):
         """The range, which is always fixed."""
         return self._wiring.range_text
 
+    @property
+    def setup_text(self) -> str | None:
+        """What it is connected to."""
+        return self._wiring.setup_text
+
     def accuracy(self, voltage_v: float | None) -> GainOffset | None:
         """Return the limits of the range, with those of supply and shunt."""
         ranges = CURRENTS if self._wiring.function == "current" else VOLTAGES

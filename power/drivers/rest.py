@@ -113,6 +113,12 @@ class Rest(PolledInstrument):
         return super().tail_s + self._late_s
 
     @property
+    def setup_text(self) -> str | None:
+        """Which value it is, and its factor."""
+        unit = "J" if self._values.reading == "counter" else "W"
+        return f"{self._values.path.text} times {self._values.to_si:.6g} {unit}"
+
+    @property
     def resolution_w(self) -> float | None:
         """Smallest step of a power."""
         return None if self.reading == "counter" else self._values.step

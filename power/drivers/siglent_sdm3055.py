@@ -96,6 +96,11 @@ class SiglentSdm3055(ScpiInstrument, PolledInstrument):
         return self._wiring.range_text
 
     @property
+    def setup_text(self) -> str | None:
+        """What it is connected to."""
+        return self._wiring.setup_text
+
+    @property
     def same_range(self) -> bool:
         """Whether it is still on that range."""
         return not self._has_moved

@@ -66,6 +66,11 @@ class InstrumentMeter(Meter, Generic[I]):
         return self._instrument.range_text
 
     @property
+    def setup_text(self) -> str | None:
+        """What settings make of its readings besides the range."""
+        return self._instrument.setup_text
+
+    @property
     def tail_s(self) -> float:
         """Some readings more, and what a reading may be late."""
         return self._instrument.tail_s

@@ -90,6 +90,11 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
         return self._setup.probing.range_text
 
     @property
+    def setup_text(self) -> str | None:
+        """What the probes are on."""
+        return self._setup.probing.setup_text
+
+    @property
     def tail_s(self) -> float:
         """Nothing: a record is waited for to its end, unless it can be cut; then a few points."""
         return 0.0 if self._record is None else 3.0 * self._record.interval_s

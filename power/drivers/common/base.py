@@ -78,6 +78,11 @@ class Instrument(ABC):
         return None
 
     @property
+    def setup_text(self) -> str | None:
+        """What settings make of its readings besides the range: shunt, probes, factors, a given supply; None: nothing."""
+        return None
+
+    @property
     def tail_s(self) -> float:
         """How long a recording has to go on after a window, for the last readings to cover it."""
         return 0.0

@@ -82,6 +82,16 @@ class Wiring:
         """The range, for certificates."""
         return f"{self.range_:g} {self.unit}"
 
+    @property
+    def setup_text(self) -> str:
+        """What it is connected to, for certificates."""
+        supply = f"supply taken as {self.supply_v:.6g} V"
+        if self.shunt_ohm is None:
+            return supply
+        return (
+            f"shunt of {self.shunt_ohm:.6g} Ω, {supply} {'after' if self.is_supply_at_board else 'before'} it"
+        )
+
     def power(self, readings: Floats) -> tuple[Floats, Floats]:
         """Return powers and currents of readings."""
         if self.shunt_ohm is None:

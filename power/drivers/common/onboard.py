@@ -140,6 +140,15 @@ class OnBoard(PolledInstrument):
         return sum(steps_w) if steps_w and len(steps_w) == len(self._rails) else None
 
     @property
+    def setup_text(self) -> str | None:
+        """Which rails are added up, and the factors of those that stand for more than themselves."""
+        factors = {} if self._wanted.rail_map is None else self._wanted.rail_map.factors
+        names = [rail.name for rail in self._rails]
+        return (
+            " + ".join(f"{factors[name]:g} × {name}" if name in factors else name for name in names) or None
+        )
+
+    @property
     def interval_s(self) -> float:
         """As wanted, else as often as the slowest rail is renewed."""
         renewed_s = self._renewed_s

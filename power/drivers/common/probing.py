@@ -115,6 +115,23 @@ class Probing:
         ranges = [] if self.voltage is None else [f"{self.voltage.range_v:g} V"]
         return " / ".join([*ranges, f"{self.current.range_v / self.volts_per_ampere:.4g} A"])
 
+    @property
+    def setup_text(self) -> str:
+        """What the probes are on, as certificates name it: whatever changes the factor from their voltages to power."""
+        if self.sense is None:
+            of_one = self.volts_per_ampere / self.turns
+            current = f"clamp of {of_one:.6g} V/A with {self.turns} turn{'s' if self.turns > 1 else ''}"
+        else:
+            current = f"shunt of {self.volts_per_ampere:.6g} Ω"
+        current = f"{current} on {_place(self.current)}"
+        if self.voltage is None:
+            return f"{current}, supply taken as {self.supply_v:.6g} V" + (
+                "" if self.sense is None else f" {self.sense} it"
+            )
+        return (
+            f"{current}, voltage {'' if self.sense is None else f'{self.sense} it '}on {_place(self.voltage)}"
+        )
+
     def convert(self, volts: Floats | None, probe: Floats) -> tuple[Floats, Floats]:
         """Return power and current of the samples; `probe` is what the shunt's or clamp's channel saw, V, and is used up.
 
@@ -187,6 +204,12 @@ def _channel(table: Options, range_v: float, *, deskew_s: float = 0.0) -> Channe
     )
 
 
+def _place(channel: ChannelSetting) -> str:
+    """Name a channel and what its probe makes of a voltage."""
+    probe = f"channel {channel.number} ({channel.attenuation:g}:1"
+    return f"{probe}, offset {channel.offset_v:g} V)" if channel.offset_v else f"{probe})"
+
+
 def _supply(options: Options) -> tuple[ChannelSetting | None, float, float | None, float]:
     if ("voltage" in options) == ("supply_v" in options):
         options.fail(
@@ -202,12 +225,6 @@ def _supply(options: Options) -> tuple[ChannelSetting | None, float, float | Non
         return channel, tolerance, None, 0.0
     supply_v = options.number("supply_v", above=0.0)
     return None, 0.0, supply_v, options.number("supply_tolerance", low=0.0, high=0.5)
-
-
-def _place(channel: ChannelSetting) -> str:
-    """Name a channel and what its probe makes of a voltage."""
-    probe = f"channel {channel.number} ({channel.attenuation:g}:1"
-    return f"{probe}, offset {channel.offset_v:g} V)" if channel.offset_v else f"{probe})"
 
 
 def _marker(options: Options) -> tuple[ChannelSetting | None, float]:

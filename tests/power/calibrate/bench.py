@@ -53,6 +53,7 @@ class FakeMeter(Meter):
         self.load, self.time = load, time
         self.gain, self.offset_w, self.noise_w, self.clip_w = gain, offset_w, noise_w, clip_w
         self.rate_hz = rate_hz
+        self.setup: str | None = None
         self.range, self.kind, self.same_range, self.reading_kind = range_text, kind, True, reading
         self.stated = accuracy
         self.told = Identity("Maker", model, serial, "1.0")
@@ -82,6 +83,10 @@ class FakeMeter(Meter):
     def begin_ranging(self) -> bool:
         self.range = "300 V / 20 A"
         return True
+
+    @property
+    def setup_text(self) -> str | None:
+        return self.setup
 
     def fix_ranges(self) -> None:
         self.range = "15 V / 1 A"
