@@ -109,6 +109,11 @@ class Shelly(PushedInstrument):
         return "instantaneous" if self._reads_power else "counter"
 
     @property
+    def source_text(self) -> str:
+        """Topic and broker."""
+        return f"under the topic '{self._topic}' of the broker '{self._broker.address}'"
+
+    @property
     def interval_s(self) -> float | None:
         """How often it is asked; it sends more when something changes."""
         return self._ask_s or None

@@ -88,6 +88,11 @@ class Tegrastats(PushedInstrument):
         return cls(timebase, command=command, interval_s=interval_s, rails=options.names("rails"))
 
     @property
+    def source_text(self) -> str:
+        """The command."""
+        return f"through '{shlex.join(self._command)}'"
+
+    @property
     def interval_s(self) -> float:
         """What it is asked to print at."""
         return self._interval_s

@@ -115,6 +115,11 @@ class WattsUpPro(SerialInstrument, PushedInstrument):
             options.fail(f"baud is {baud}, but a Watts up speaks {' or '.join(map(str, BAUDS))}")
         return cls(port, timebase, baud=baud)
 
+    @property
+    def source_text(self) -> str:
+        """The serial port."""
+        return f"on the serial port '{self._port}'"
+
     def accuracy(self, voltage_v: float | None) -> GainOffset:
         """Return 1.5 % of reading and three counts."""
         return GainOffset.from_limits(

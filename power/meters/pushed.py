@@ -40,7 +40,7 @@ class PushedMeter(InstrumentMeter[PushedInstrument]):
         listener, self._listener = self._listener, None
         if listener is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
-        samples = listener.stop()
+        samples = listener.stop(self._timebase.now_ns())
         self._instrument.end()
         trace = trace_of(samples, self._reading, self._instrument.interval_s)
         return self._seen(
@@ -78,11 +78,15 @@ class _Listener:
         if self._error is not None:
             raise self._error
 
-    def stop(self) -> Sequence[Sample]:
-        """End; return what came. Raises the error that broke it off."""
+    def stop(self, until_ns: int) -> Sequence[Sample]:
+        """End; return what came, what is still queued from before `until_ns` too. Raises the error that broke it off."""
         self.halt()
         if self._error is not None:
             raise self._error
+        while came := self._instrument.receive(0.0):
+            self._samples += came
+            if came[-1].time_ns > until_ns:
+                break
         return self._samples
 
     def halt(self) -> None:
@@ -100,9 +104,14 @@ class _Listener:
                     self._first.set()
                     heard_s = time.monotonic()
                 elif time.monotonic() - heard_s > self._instrument.silence_s:
-                    raise LinkLost(
-                        f"The meter '{self._name}' sent nothing for {self._instrument.silence_s:g} s; check its power and cable."
-                    )
+                    raise LinkLost(self._silence())
         except PowerError as error:
             self._error = error
         self._first.set()
+
+    def _silence(self) -> str:
+        source = self._instrument
+        return (
+            f"The meter '{self._name}' sent nothing for {source.silence_s:g} s {source.source_text}; "
+            f"check {source.check_text}."
+        )

@@ -152,6 +152,8 @@ class PushedInstrument(Instrument):
     step_j       smallest step of a counter; None if it is negligible, and for others
     time_bound_s how far their times of arrival may be off, what is known of its delay taken off
     silence_s    after so long without a reading it is lost
+    source_text  where its readings come from, for the sentence that says so: "on the serial port '/dev/ttyUSB0'"
+    check_text   and what is to be checked then
     """
 
     @property
@@ -164,6 +166,12 @@ class PushedInstrument(Instrument):
     step_j: float | None = None
     time_bound_s: float = 0.0
     silence_s: float = 5.0
+    check_text: str = "its power and cable"
+
+    @property
+    @abstractmethod
+    def source_text(self) -> str:
+        """Where its readings come from."""
 
     @property
     def tail_s(self) -> float:
