@@ -1,6 +1,6 @@
 """SCPI over VISA: messages of text ended by a newline, and blocks of binary data.
 
-pyvisa finds the vendor's VISA library (NI, Keysight, R&S) if one is installed, else pyvisa-py. Three traps of sockets are dealt
+pyvisa finds the vendor's VISA library (NI, Keysight, R&S) if one is installed, else pyvisa-py. Traps of sockets are dealt
 with here, once: a refused connection shows only at the first write; an answer that comes after a time-out would be
 taken for the next one, so the link is cleared before anything else is asked; and some instruments (Siglent) end a block
 with two newlines, the second of which would be taken for an empty answer.
@@ -102,7 +102,8 @@ class VisaLink:
         except UnicodeDecodeError:
             self._is_stale = True
             raise ReplyInvalid(
-                f"The instrument at '{self.address}' answered '{command}' with something that is no text."
+                f"The instrument at '{self.address}' answered '{command}' with something that is no text; check that "
+                "nothing else talks to it, and measure again."
             ) from None
 
     def query_block(self, command: str) -> bytes:

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from power.catalogue import make_meter
-from power.errors import InstrumentError, PowerError
+from power.errors import InstrumentError, LinkLost, PowerError
 from power.meter import Meter
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
@@ -28,6 +28,13 @@ TROUBLE = {
     "garbage": Faults(garbage_after=1),
 }
 """Faults that no recording survives."""
+
+
+SWITCHED_OFF = (
+    r"did not answer '.+' within 0\.2 s; check that it is on and not waiting for a trigger\.$"
+    r"|The line to .+ (broke at '.+'|cannot be opened again) \(.+\); check cable and power\.$"
+)
+"""What is said of an instrument that is gone: whether the line is still there when it is asked is up to the operating system."""
 
 
 @pytest.fixture
@@ -80,19 +87,20 @@ def check_trouble(
         time.sleep(after_s)
         with pytest.raises(PowerError) as caught:
             meter.stop()
-    return one_sentence(caught.value)
+    return with_advice(caught.value)
 
 
 def check_switched_off(
     made: type[ScpiSimulator], options: dict[str, object], after_s: float = 1.5
 ) -> PowerError:
-    """Switch the instrument off in mid-run; return the error that it must end in."""
+    """Switch the instrument off in mid-run; return the error that it must end in, which tells where to look."""
     source, time = simulator(made)
     with recording(source, time, options) as meter:
         source.stop()
         time.sleep(after_s)
-        with pytest.raises(PowerError) as caught:
+        with pytest.raises(LinkLost, match=SWITCHED_OFF) as caught:
             meter.stop()
+    assert str(source.options["resource"]) in str(caught.value)
     return one_sentence(caught.value)
 
 
@@ -102,7 +110,7 @@ def check_doomed(made: type[ScpiSimulator], options: dict[str, object], faults: 
     source.faults = faults
     with pytest.raises(PowerError) as caught, recording(source, time, options, 2.0, plan_s=2.0) as meter:
         meter.stop()
-    return one_sentence(caught.value)
+    return with_advice(caught.value)
 
 
 def check_refusal(made: type[ScpiSimulator], options: dict[str, object]) -> None:
@@ -141,4 +149,13 @@ def one_sentence(error: PowerError) -> PowerError:
     assert text.endswith((".", "?")), text
     assert "\n" not in text, text
     assert not re.search(r"Traceback|0x[0-9a-f]{6}", text), text
+    return error
+
+
+def with_advice(error: PowerError) -> PowerError:
+    """Fail unless an error says in one sentence what is wrong, and what to do."""
+    text = str(one_sentence(error))
+    assert re.search(
+        r"[;:,] (or )?(check|see|measure|lower|set|stop|let|mend|update|correct|give|change|make)\b", text
+    ), text
     return error

@@ -108,9 +108,15 @@ def number(answer: str, query: str, resource: str) -> float:
     try:
         return float(answer)
     except ValueError:
-        raise ReplyInvalid(
-            f"'{resource}' answered '{query}' with '{answer[:60]}', which is no number."
-        ) from None
+        raise no_number(answer, query, resource) from None
+
+
+def no_number(answer: str, query: str, resource: str) -> ReplyInvalid:
+    """Return the error that tells of an answer which holds no number."""
+    return ReplyInvalid(
+        f"'{resource}' answered '{query}' with '{answer[:60]}', which is no number; check that nothing else talks to it, and "
+        "measure again."
+    )
 
 
 def value_or_none(value: float) -> float | None:

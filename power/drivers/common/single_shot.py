@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 from power.drivers.common.base import Start
 from power.drivers.common.probing import Probing
 from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel
-from power.drivers.common.scpi_instrument import ScpiInstrument
+from power.drivers.common.scpi_instrument import ScpiInstrument, no_number
 from power.errors import InstrumentError, ReplyInvalid
 from power.options import Options
 from power.timebase import Timebase
@@ -301,7 +301,7 @@ def parse_value(answer: str, query: str, resource: str) -> float:
     """Read a number with what may stand around it: "7.00E+06", "1.4M", "14Mpts", "TDIV 1.00E-03S", "500MSa/s"."""
     found = _VALUE.fullmatch(answer.strip().upper())
     if found is None:
-        raise ReplyInvalid(f"'{resource}' answered '{query}' with '{answer[:60]}', which is no number.")
+        raise no_number(answer, query, resource)
     unit = found[2]
     return float(found[1]) * (_PARTS[unit[0]] if unit in _SMALL else _MULTIPLES.get(unit[:1], 1.0))
 
