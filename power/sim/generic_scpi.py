@@ -9,6 +9,7 @@ import numpy as np
 from power.sim.common.load import Load
 from power.sim.common.pacing import at_limit
 from power.sim.common.scpi import ScpiSettings, ScpiSimulator, command
+from power.sim.common.sensor import stated
 from power.specification import Specified
 from power.trace import Floats
 
@@ -40,10 +41,7 @@ class SimulatedGenericScpi(ScpiSimulator):
             "reading": "average",
             "averaging_s": AVERAGING_S,
             "interval_s": AVERAGING_S,
-            "accuracy": {
-                "gain": VOLTAGE.of_reading + VOLTAGE.offset / self.load.supply_v + CURRENT.of_reading,
-                "offset_w": CURRENT.offset * self.load.supply_v,
-            },
+            "accuracy": stated(VOLTAGE, CURRENT, self.load.supply_v),
         }
 
     @command("SYSTem:REMote")

@@ -130,14 +130,14 @@ class _Control:
         self._check()
         self._reads += 1
         faults = self._simulator.faults
-        if faults.disconnect_after and self._reads > faults.disconnect_after:
+        if faults.is_cut(self._reads):
             raise failure(36, "HAILO_DRIVER_OPERATION_FAILED")
-        if faults.garbage_after and self._reads > faults.garbage_after:
+        if faults.is_garbage(self._reads):
             raise failure(8, "HAILO_INTERNAL_FAILURE")
         if self._started_s is None:
             raise failure(6, "HAILO_INVALID_OPERATION")
         finished = max(math.floor((self._now_s() - self._started_s) / self._value_s + 1e-9), self._cleared)
-        if faults.silent_after and self._reads > faults.silent_after:
+        if faults.is_silent(self._reads):
             finished = self._cleared
         count, first = finished - self._cleared, self._cleared
         if should_clear:

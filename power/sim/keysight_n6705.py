@@ -17,7 +17,7 @@ from power.drivers.keysight_n6705 import (
     VOLTAGES,
 )
 from power.sim.common.load import Load
-from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
+from power.sim.common.pacing import Paced, clock_error_ppm, topped
 from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, command, number, on_off, word
 from power.sim.common.sensor import Sensor
 
@@ -138,8 +138,7 @@ class SimulatedKeysightN6705(ScpiSimulator):
             self.errors.append(ScpiError(310, "ELOG buffer overrun"))
             self._log.has_lost = False
         volts, amperes = self._log.take(min(wanted, available))
-        limit_a = 1.001 * OVER_RANGE * self._range_a
-        amperes = np.where(at_limit(self._sensor, amperes), limit_a, np.minimum(amperes, limit_a))
+        amperes = topped(self._sensor, amperes, 1.001 * OVER_RANGE * self._range_a)
         return self.block(np.column_stack((amperes, volts)).astype(">f4").tobytes())
 
     def _sensor_on(self) -> Sensor:

@@ -150,9 +150,9 @@ class SimulatedNvml(SimulatedModule):
     def _now_s(self) -> float:
         """Return the time of a reading; faults that come after so many readings come here."""
         self._reads += 1
-        if self.faults.disconnect_after and self._reads > self.faults.disconnect_after:
+        if self.faults.is_cut(self._reads):
             raise NVMLError(GPU_IS_LOST)
-        if self.faults.garbage_after and self._reads > self.faults.garbage_after:
+        if self.faults.is_garbage(self._reads):
             raise NVMLError(UNKNOWN)
         if self.faults.delay_s and isinstance(self.timebase, MonotonicTime):
             time.sleep(self.faults.delay_s)

@@ -84,9 +84,9 @@ class SimulatedRest(Simulator):
         """Return status and body; None to cut the connection."""
         self.requests += 1
         faults, count = self.faults, self.requests
-        if faults.disconnect_after and count > faults.disconnect_after:
+        if faults.is_cut(count):
             return None
-        if faults.silent_after and count > faults.silent_after:
+        if faults.is_silent(count):
             self._is_over.wait()
             return None
         if faults.delay_s:
@@ -98,7 +98,7 @@ class SimulatedRest(Simulator):
         if self.instead is not None:
             return self.instead
         body = json.dumps(self.document()).encode()
-        if faults.garbage_after and count > faults.garbage_after:
+        if faults.is_garbage(count):
             body = np.random.default_rng(count).bytes(64)
         if faults.is_stale:
             body, self._before = self._before, body
@@ -121,7 +121,7 @@ class SimulatedRest(Simulator):
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(body) + faults.wrong_length))
                     self.end_headers()
-                    self.wfile.write(body[: faults.truncate_at] if faults.truncate_at else body)
+                    self.wfile.write(faults.cut_short(body))
 
             def log_message(self, *args: object) -> None:
                 """Say nothing."""

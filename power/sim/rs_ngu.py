@@ -9,8 +9,9 @@ import numpy as np
 
 from power.drivers.rs_ngu import AVAILABLE, OVER_RANGE, PIECE_S, RATES, SKIPPED
 from power.sim.common.load import Load
-from power.sim.common.pacing import Paced, at_limit, clock_error_ppm
+from power.sim.common.pacing import Paced, clock_error_ppm, topped
 from power.sim.common.scpi import ScpiError, ScpiSettings, ScpiSimulator, command, number, on_off, word
+from power.sim.common.sensor import stated
 from power.specification import Specified
 
 RANGES_A = (10e-6, 0.001, 0.01, 0.1, 3.0, 8.0)
@@ -44,13 +45,8 @@ class SimulatedRsNgu(ScpiSimulator):
     @property
     def options(self) -> dict[str, object]:
         """Address, range, and the accuracy of this simulation."""
-        gain = VOLTAGE.of_reading + VOLTAGE.offset / self.load.supply_v + CURRENT.of_reading
-        offset_w = CURRENT.offset * self.load.supply_v
-        return {
-            **super().options,
-            "current_range_a": 3.0,
-            "accuracy": {"gain": gain, "offset_w": offset_w},
-        }
+        accuracy = stated(VOLTAGE, CURRENT, self.load.supply_v)
+        return {**super().options, "current_range_a": 3.0, "accuracy": accuracy}
 
     @command("INSTrument[:SELect]")
     def select(self, argument: str) -> None:
@@ -108,8 +104,7 @@ class SimulatedRsNgu(ScpiSimulator):
         log.take((pieces - 1 - self._fetched) * size)
         volts, amperes = log.take(size)
         self._fetched = pieces
-        limit_a = 1.001 * OVER_RANGE * self._range_a
-        amperes = np.where(at_limit(self._sensor, amperes), limit_a, np.minimum(amperes, limit_a))
+        amperes = topped(self._sensor, amperes, 1.001 * OVER_RANGE * self._range_a)
         return self.block(np.column_stack((volts, amperes)).astype("<f4").tobytes())
 
     @property

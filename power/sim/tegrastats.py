@@ -135,20 +135,18 @@ class SimulatedTegrastats(Simulator):
                 return False
             self._printed += 1
             number, faults = self._printed, self.faults
-            if faults.disconnect_after and number > faults.disconnect_after:
+            if faults.is_cut(number):
                 self._end_program()
                 return False
-            if faults.silent_after and number > faults.silent_after:
+            if faults.is_silent(number):
                 return True
             line = self._line()
             if faults.is_stale:
                 line, self._last = self._last or line, line
-            if faults.garbage_after and number > faults.garbage_after:
+            if faults.is_garbage(number):
                 line = "\x1b[0m\x7f???"
-            if faults.truncate_at:
-                line = line[: faults.truncate_at]
             try:
-                os.write(self._out, f"{line}\n".encode())
+                os.write(self._out, f"{faults.cut_short(line)}\n".encode())
             except OSError:
                 self._close_output()
                 return False

@@ -202,13 +202,9 @@ class SimulatedWt310(ScpiSimulator):
 
     def _read_w(self, start_s: float, end_s: float) -> float:
         true_w = self.load.waveform.energy_j(start_s, end_s) / (end_s - start_s)
-        faults = self.faults
-        true_w = true_w * (1.0 + faults.gain) + faults.offset_w
-        true_w += (
-            faults.drift_w_per_s * (end_s - self._origin_s)
-            + float(self._rng.normal(0.0, 1.0)) * faults.noise_w
-        )
-        return true_w * (1.0 + self._gain_limit * self._gain) + self._offset_limit_w * self._offset
+        wrong_w = self.faults.distorted(true_w, end_s - self._origin_s)
+        wrong_w += float(self._rng.normal(0.0, 1.0)) * self.faults.noise_w
+        return wrong_w * (1.0 + self._gain_limit * self._gain) + self._offset_limit_w * self._offset
 
     @property
     def _gain_limit(self) -> float:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from power.errors import OptionInvalid
+from power.trace import Floats
+
+Message = TypeVar("Message", bytes, str)
+Power = TypeVar("Power", float, Floats)
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong. 0 and false are what a sound instrument does.
+    """What goes wrong. 0 and false are what a sound instrument does; what comes after -1 commands comes with the first.
 
     delay_s          every answer is late by this
     truncate_at      answers end after so many bytes, and nothing follows
@@ -44,6 +48,27 @@ class Faults:
     clock_offset_s: float = 0.0
     clock_ppm: float = 0.0
     error: str = ""
+
+    def is_cut(self, messages: int) -> bool:
+        """Whether the line is cut at a message, counted from 1."""
+        return self.disconnect_after != 0 and messages > self.disconnect_after
+
+    def is_silent(self, messages: int) -> bool:
+        """Whether nothing is sent any more at a message, counted from 1."""
+        return self.silent_after != 0 and messages > self.silent_after
+
+    def is_garbage(self, messages: int) -> bool:
+        """Whether noise is sent at a message, counted from 1."""
+        return self.garbage_after != 0 and messages > self.garbage_after
+
+    def cut_short(self, message: Message) -> Message:
+        """Return what of a message is sent."""
+        return message[: self.truncate_at] if self.truncate_at else message
+
+    def distorted(self, power_w: Power, past_s: Power) -> Power:
+        """Return a power, or powers, as read at some times since the start: gain, offset and drift, but no noise or clipping."""
+        wrong_w = power_w * (1.0 + self.gain) + self.offset_w
+        return wrong_w + self.drift_w_per_s * past_s if self.drift_w_per_s else wrong_w
 
 
 def parse_faults(terms: Iterable[str]) -> Faults:

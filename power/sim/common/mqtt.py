@@ -147,11 +147,11 @@ class MqttSimulator(Simulator):
     def _reply(self, line: MqttLine, message: Message) -> None:
         self.answers += 1
         faults = self.faults
-        if faults.disconnect_after and self.answers > faults.disconnect_after:
+        if faults.is_cut(self.answers):
             self._is_over.set()
             line.cut()
             return
-        if faults.silent_after and self.answers > faults.silent_after:
+        if faults.is_silent(self.answers):
             return
         found = self.answer(message)
         if faults.delay_s:
@@ -177,8 +177,8 @@ class MqttSimulator(Simulator):
     def _spoiled(self, topic: str, content: object) -> bytes:
         payload = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         faults = self.faults
-        if faults.garbage_after and self.answers > faults.garbage_after:
+        if faults.is_garbage(self.answers):
             payload = np.random.default_rng(self.answers).bytes(40)
         if faults.is_stale:
             payload, self._before[topic] = self._before.get(topic, payload), payload
-        return payload[: faults.truncate_at] if faults.truncate_at else payload
+        return faults.cut_short(payload)

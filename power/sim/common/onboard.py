@@ -85,13 +85,13 @@ class SimulatedTree(Simulator):
 
     def _renew(self) -> bool:
         number = next(self._renewals)
-        if self.faults.disconnect_after and number > self.faults.disconnect_after:
+        if self.faults.is_cut(number):
             shutil.rmtree(self.root, ignore_errors=True)
             return False
-        if self.faults.silent_after and number > self.faults.silent_after:
+        if self.faults.is_silent(number):
             return True
         now_s = self.timebase.now_ns() / 1e9 - self.faults.delay_s
-        is_noise = bool(self.faults.garbage_after) and number > self.faults.garbage_after
+        is_noise = self.faults.is_garbage(number)
         for file, value in self.values(now_s - self.renewal_s, now_s).items():
             self._put(file, "\x7fgarbage" if is_noise else str(value))
         return True
@@ -101,5 +101,4 @@ class SimulatedTree(Simulator):
         if path not in self._handles:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handles[path] = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-        cut = self.faults.truncate_at
-        os.pwrite(self._handles[path], f"{text[:cut] if cut else text:<{WIDTH}}\n".encode(), 0)
+        os.pwrite(self._handles[path], f"{self.faults.cut_short(text):<{WIDTH}}\n".encode(), 0)

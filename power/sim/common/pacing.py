@@ -74,6 +74,11 @@ def at_limit(sensor: Sensor, current_a: Floats) -> Flags:
     return sensor.is_clipped(seen_a * sensor.load.supply_v * (1.0 + 1e-9))
 
 
+def topped(sensor: Sensor, current_a: Floats, most_a: float) -> Floats:
+    """Return currents as read on a range that shows no more than `most_a`; what the faults clip is there."""
+    return np.where(at_limit(sensor, current_a), most_a, np.minimum(current_a, most_a))
+
+
 def clock_error_ppm(seed: int | None, limit_ppm: float, wanted_ppm: float) -> float:
     """Return how fast a specimen's clock runs: within its limit, plus what was asked for."""
     own_ppm = 0.0 if seed is None else float(np.random.default_rng((seed, 1)).uniform(-limit_ppm, limit_ppm))

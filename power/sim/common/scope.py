@@ -269,9 +269,7 @@ class SimulatedScope(ScpiSimulator):
             power_w = self.load.mean_w(t_s - 0.5 * interval_s, t_s + 0.5 * interval_s)
         else:
             power_w = self.load.waveform.power_w(t_s)
-        power_w = power_w * (1.0 + faults.gain) + faults.offset_w
-        if faults.drift_w_per_s:
-            power_w = power_w + faults.drift_w_per_s * (t_s - self._origin_s)
+        power_w = faults.distorted(power_w, t_s - self._origin_s)
         if faults.noise_w:
             rng = np.random.default_rng([self._acquisition, round(1e9 * float(t_s[0]))])
             power_w = power_w + rng.normal(0.0, faults.noise_w, len(t_s))

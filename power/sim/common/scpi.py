@@ -143,7 +143,7 @@ class ScpiSimulator(Simulator):
     def _serve(self, message: bytes) -> bytes | None:
         self._commands += 1
         faults = self.faults
-        if faults.disconnect_after and self._commands > faults.disconnect_after:
+        if faults.is_cut(self._commands):
             return None
         answer = self._answer(message.decode("latin-1"))
         if faults.error:
@@ -154,13 +154,13 @@ class ScpiSimulator(Simulator):
 
     def _spoiled(self, answer: bytes) -> bytes:
         faults = self.faults
-        if faults.silent_after and self._commands > faults.silent_after:
+        if faults.is_silent(self._commands):
             return b""
-        if faults.garbage_after and self._commands > faults.garbage_after and answer:
+        if faults.is_garbage(self._commands) and answer:
             return np.random.default_rng(self._commands).bytes(max(4, min(len(answer), 64))) + b"\n"
         if faults.is_stale and answer:
             answer, self._late_answer = self._late_answer, answer
-        return answer[: faults.truncate_at] if faults.truncate_at else answer
+        return faults.cut_short(answer)
 
     def _answer(self, message: str) -> bytes:
         answers: list[bytes] = []

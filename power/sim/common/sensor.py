@@ -32,6 +32,12 @@ class ChannelError:
         return true * (1.0 + self.gain) + self.offset
 
 
+def stated(voltage: Specified, current: Specified, supply_v: float) -> dict[str, float]:
+    """Return the limits of error of a power as a user states them in farm.toml: `accuracy`."""
+    gain = voltage.of_reading + voltage.offset / supply_v + current.of_reading
+    return {"gain": gain, "offset_w": current.offset * supply_v}
+
+
 class Sensor:
     """Reads voltage and current of a load, with the errors of one specimen and the faults asked for.
 
@@ -78,9 +84,7 @@ class Sensor:
 
     def _seen(self, t_s: Floats, true_w: Floats) -> tuple[Floats, Floats]:
         faults, supply_v = self.faults, self.load.supply_v
-        wrong_w = true_w * (1.0 + faults.gain) + faults.offset_w
-        if faults.drift_w_per_s:
-            wrong_w = wrong_w + faults.drift_w_per_s * (t_s - self._origin_s)
+        wrong_w = faults.distorted(true_w, t_s - self._origin_s)
         if faults.noise_w:
             wrong_w = wrong_w + self._rng.normal(0.0, faults.noise_w, len(t_s))
         if faults.clip_w:

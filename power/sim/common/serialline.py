@@ -72,10 +72,10 @@ class SerialSimulator(Simulator):
         """Send a message to the host, spoilt as the faults ask for. What is no answer is not delayed here: it is made later."""
         self._said += 1
         faults = self.faults
-        if faults.disconnect_after and self._said > faults.disconnect_after:
+        if faults.is_cut(self._said):
             self._pty.hang_up()
             return
-        if faults.silent_after and self._said > faults.silent_after:
+        if faults.is_silent(self._said):
             return
         if faults.delay_s and is_answer:
             self.timebase.sleep(faults.delay_s)
@@ -93,8 +93,8 @@ class SerialSimulator(Simulator):
 
     def _spoilt(self, data: bytes) -> bytes:
         faults = self.faults
-        if faults.garbage_after and self._said > faults.garbage_after:
+        if faults.is_garbage(self._said):
             return np.random.default_rng(self._said).bytes(len(data))
         if faults.is_stale:
             data, self._last = self._last, data
-        return data[: faults.truncate_at] if faults.truncate_at else data
+        return faults.cut_short(data)

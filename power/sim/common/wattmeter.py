@@ -59,6 +59,6 @@ class Wattmeter:
     def _read_j(self, start_s: float, end_s: float) -> float:
         faults, span_s = self._faults, end_s - start_s
         middle_s = 0.5 * (start_s + end_s) - self._origin_s
-        true_j = self._load.waveform.energy_j(start_s, end_s) if span_s > 0.0 else 0.0
-        wrong_j = true_j * (1.0 + faults.gain) + (faults.offset_w + faults.drift_w_per_s * middle_s) * span_s
+        true_j = self._load.waveform.energy_j(start_s, end_s)
+        wrong_j = faults.distorted(true_j / span_s, middle_s) * span_s
         return wrong_j * (1.0 + self._gain) + self._offset_w * span_s
