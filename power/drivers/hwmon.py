@@ -1,7 +1,8 @@
 """Power sensors on the board that Linux shows through hwmon and IIO: INA219, INA226, INA260, INA3221 and their kin.
 
 Source: Linux, Documentation/hwmon/sysfs-interface.rst, ina2xx.rst, ina3221.rst and ina238.rst. The accuracy depends on the
-board's shunts, which no interface tells, so none is claimed here.
+tolerance of the board's shunts, which no interface tells, so none is claimed here. What a digit is worth follows from their
+resistance, where the kernel tells that (power/drivers/common/ina_steps.py: TI SBOS448, SBOS547, SBOS576).
 
 `rail_map` says what chips measure that only have a name: rail_map = {sensors = {ina226_u79 = "VCCINT"}, total = ["VCCINT"],
 factors = {VCCINT = 6.0}}. A factor is for sensors that see one of several phases. Where the board is in the catalogue, its map
@@ -13,11 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Self, get_args
 
+from power.drivers.common.ina_registers import SENSORS
+from power.drivers.common.ina_steps import channel_shunt_ohm, chip_step_w, product_step_w
 from power.drivers.common.onboard import OnBoard, Wanted
 from power.meter import Scope
 from power.options import Options
-from power.rails import RailMap
+from power.rails import Rail, RailMap
 from power.timebase import Timebase
+
+USUAL_V = 5.0
+"""What rails are about, as long as nothing was read."""
 
 
 class Hwmon(OnBoard):
@@ -31,6 +37,16 @@ class Hwmon(OnBoard):
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
         """Take rails, interval_s, root and rail_map."""
         return cls(timebase, Wanted.from_options(options, _map(options)))
+
+    def _step_w(self, rail: Rail) -> float | None:
+        if rail.chip.startswith("ina3221"):
+            ohm = channel_shunt_ohm(rail)
+            return (
+                None
+                if ohm is None
+                else product_step_w(SENSORS["INA3221"], ohm, self._last.get(rail.name), USUAL_V)
+            )
+        return rail.resolution_w or chip_step_w(rail)
 
 
 def _map(options: Options) -> RailMap | None:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Self
 
+from power.drivers.common.ina_registers import SENSORS
+from power.drivers.common.ina_steps import channel_shunt_ohm, product_step_w
 from power.drivers.common.onboard import OnBoard, Wanted
 from power.errors import MeterUnavailable
 from power.meter import Identity
 from power.options import Options
 from power.rails import Rail
 from power.rails.jetson import CARRIER_INPUT, jetson_of
-from power.rails.model import read_number
 from power.specification import Specified, product_accuracy
 from power.timebase import Timebase
 from power.uncertainty import Accuracy, GainOffset
@@ -29,8 +30,8 @@ from power.uncertainty import Accuracy, GainOffset
 GAIN = 0.0025
 """Limit of the gain error of shunt and bus voltage, 25 °C."""
 SHUNT_OFFSET_V = 80e-6
-SHUNT_STEP_V = 40e-6
-BUS_STEP_V = 0.008
+SHUNT_STEP_V = SENSORS["INA3221"].shunt_v
+BUS_STEP_V = SENSORS["INA3221"].bus_v
 NOMINAL_V = 5.0
 """What the module's rails are about, as long as nothing was read."""
 
@@ -81,26 +82,32 @@ class JetsonIna3221(OnBoard):
             return None
         at_v = voltage_v or NOMINAL_V
         parts = [_rail_accuracy(self._tolerance, ohm, at_v) for ohm in self._shunts_ohm]
+        step_w = self.resolution_w or math.hypot(*(part.resolution_w for part in parts))
         # The gains of the rails are of one batch of shunts and one chip: their sum is taken to share one gain.
         return GainOffset(
             parts[0].u_gain,
             math.hypot(*(part.u_offset_w for part in parts)),
             0.0,
-            math.hypot(*(part.resolution_w for part in parts)),
+            step_w,
             "TI SBOS576, shunt tolerance as stated",
         )
 
     def _is_mine(self, rail: Rail) -> bool:
         return super()._is_mine(rail) and (rail.name == CARRIER_INPUT or _is_ina3221(rail))
 
+    def _step_w(self, rail: Rail) -> float | None:
+        """Return the chip's step, which is wider than the mW that kernels show; None where the shunt is not known."""
+        ohm = (self._ohm or channel_shunt_ohm(rail)) if _is_ina3221(rail) else None
+        return (
+            None
+            if ohm is None
+            else product_step_w(SENSORS["INA3221"], ohm, self._last.get(rail.name), NOMINAL_V)
+        )
+
     def _shunt_ohm(self, rail: Rail) -> float:
-        if self._ohm is not None:
-            return self._ohm
-        if rail.current is not None:
-            file = rail.current.path.replace("/curr", "/shunt").replace("_input", "_resistor")
-            micro_ohm = read_number(file)
-            if micro_ohm and file.endswith("_resistor"):
-                return micro_ohm * 1e-6
+        ohm = self._ohm or channel_shunt_ohm(rail)
+        if ohm is not None:
+            return ohm
         raise MeterUnavailable(
             f"The kernel does not tell the shunt of the rail '{rail.name}'; give shunt_ohm besides shunt_tolerance in farm.toml."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from power.drivers.common.base import Instrument
@@ -20,7 +21,7 @@ class InstrumentMeter(Meter, Generic[I]):
     """A meter over a driver.
 
     `scope` overrides what the driver says it sees; `accuracy`, limits of error as in `stated_accuracy`, overrides its data
-    sheet; `is_simulated` says so of simulators whose protocol has no room for it.
+    sheet (but its smallest step, where they name none); `is_simulated` says so of simulators whose protocol has no room for it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class InstrumentMeter(Meter, Generic[I]):
         self.driver = instrument.driver
         self._instrument, self._scope, self._timebase = instrument, scope, timebase
         self._stated = None if accuracy is None else stated_accuracy(accuracy, name)
+        self._states_no_step = accuracy is None or "resolution_w" not in accuracy
         self._identity = Identity(is_simulated=is_simulated)
         self._is_simulated = is_simulated
         self._voltage_v: float | None = None
@@ -84,7 +86,11 @@ class InstrumentMeter(Meter, Generic[I]):
         self._instrument.fix_ranges()
 
     def _accuracy(self) -> Accuracy | None:
-        return self._stated or self._instrument.accuracy(self._voltage_v)
+        if self._stated is None:
+            return self._instrument.accuracy(self._voltage_v)
+        step_w = self._instrument.resolution_w
+        # Whoever states limits of error seldom thinks of the digits, which the driver knows.
+        return replace(self._stated, resolution_w=step_w) if self._states_no_step and step_w else self._stated
 
     @property
     def _reading(self) -> Reading:

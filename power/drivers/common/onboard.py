@@ -8,6 +8,7 @@ Options of all: `rails` names the rails whose sum is wanted (default: the total 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class OnBoard(PolledInstrument):
         self._rails: list[Rail] = []
         self._all_names: tuple[str, ...] = ()
         self._readers: list[RailReader] = []
+        self._last: dict[str, Sample] = {}
 
     @classmethod
     def from_options(cls, options: Options, timebase: Timebase) -> Self:
@@ -104,6 +106,7 @@ class OnBoard(PolledInstrument):
         if not self._readers:
             raise NoReading(f"The {self.driver} rails were not opened.")
         samples = [reader.read() for reader in self._readers]
+        self._last = {reader.rail.name: sample for reader, sample in zip(self._readers, samples, strict=True)}
         middle_ns = (samples[0].time_ns + samples[-1].time_ns) // 2
         one = samples[0] if len(samples) == 1 else None
         return Sample(
@@ -135,9 +138,9 @@ class OnBoard(PolledInstrument):
 
     @property
     def resolution_w(self) -> float | None:
-        """The rails' steps added up; None if one of them does not tell."""
-        steps_w = [rail.resolution_w for rail in self._rails if rail.resolution_w is not None]
-        return sum(steps_w) if steps_w and len(steps_w) == len(self._rails) else None
+        """The rails' steps, each of which is rounded for itself, added in squares; None if one of them does not tell."""
+        steps_w = [step_w for rail in self._rails if (step_w := self._step_w(rail)) is not None]
+        return math.hypot(*steps_w) if steps_w and len(steps_w) == len(self._rails) else None
 
     @property
     def setup_text(self) -> str | None:
@@ -179,6 +182,10 @@ class OnBoard(PolledInstrument):
     def accuracy(self, voltage_v: float | None) -> Accuracy | None:
         """Nobody states one: it depends on the board's shunts."""
         return None
+
+    def _step_w(self, rail: Rail) -> float | None:
+        """Return the smallest step of a rail's power; None if it is not known."""
+        return rail.resolution_w
 
     def _is_mine(self, rail: Rail) -> bool:
         return rail.driver in self.rail_drivers
