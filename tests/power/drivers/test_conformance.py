@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from contextlib import ExitStack
 
 import numpy as np
@@ -22,6 +23,8 @@ from power.trace import Window
 
 INSTRUMENTS = [name for name in driver_names() if DRIVERS[name].is_instrument]
 LEVEL_W = 3.0
+CITED = r'"[^"]+"|[A-Z]*\d{3,}-\d{3,}|\d{4}\.\d{4}|RFC \d+|SBOS\d+|SCPI-1999|rdserialtool|\.rst\b'
+"""A title, or a number: of a manual, a standard, a chip's data sheet; one maker publishes nothing."""
 
 
 def entry_of(name: str) -> Driver:
@@ -42,7 +45,10 @@ def test_the_catalogue_and_the_driver_agree(name: str) -> None:
 @pytest.mark.parametrize("name", INSTRUMENTS)
 def test_a_driver_names_its_source(name: str) -> None:
     told = importlib.import_module(entry_of(name).module).__doc__ or ""
-    assert "Source" in told or "ource:" in told, f"{name} cites no manual"
+    source = re.search(r"^Sources?: (.+?)(?:\n\n|\Z)", told, re.MULTILINE | re.DOTALL)
+    assert source is not None, f"{name} cites no manual"
+    cited = re.search(CITED, source[1])
+    assert cited is not None, f"{name} cites no title and no number of a manual: {source[1]}"
 
 
 @pytest.mark.parametrize("name", INSTRUMENTS)

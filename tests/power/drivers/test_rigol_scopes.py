@@ -334,12 +334,34 @@ def test_dialogue_of_the_mso5000() -> None:
         (":ACQuire:MDEPth?", "1.0000E+04"),
         (":CHANnel2:SCALe?", "1.000000E-2"),
         (":ACQuire:SRATe?", "1.000000E+4"),
+        *READY,
+        *FIRED,
+        (":TRIGger:STATus?", "STOP"),
+        (":TRIGger:STATus?", "STOP"),
+        ":WAVeform:SOURce CHANnel2",
+        ":WAVeform:MODE RAW",
+        ":WAVeform:FORMat BYTE",
+        ":WAVeform:STARt 1",
+        ":WAVeform:STOP 10000",
+        (":WAVeform:PREamble?", "0,2,10000,1,1.000000E-4,-1.000000E-1,0,4.000000E-4,0,128"),
+        *batch(1, 10_000, bytes([178]) * 10_000),
+        ":STOP",
     ]
-    line = Dialogue(steps)
-    scope = RigolMso5000("SCRIPT::INSTR", VirtualTime(), channels=(2,), link=line)
+    line, time = Dialogue(steps), VirtualTime()
+    scope = RigolMso5000("SCRIPT::INSTR", time, channels=(2,), link=line)
     scope.connect()
     made = scope.set_up(
         [ChannelSetting(2, 0.08, deskew_s=1e-9)], Record(10_000, 1e-4, "hires", pretrigger=0.1)
     )
     assert made == Record(10_000, 1e-4, "hires", 0.1)
+    scope.arm()
+    scope.trigger()
+    time.sleep(1.0)
+    assert scope.is_done()
+    waveform = scope.read(2)
+    assert (waveform.start_s, waveform.interval_s) == (-0.1, 1e-4)
+    assert waveform.values == pytest.approx(np.full(10_000, 0.02))
+    scope.make_safe()
+    scope.disconnect()
     line.check_used_up()
+    assert line.is_closed

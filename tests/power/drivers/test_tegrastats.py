@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time as real_time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from power.catalogue import make_meter
-from power.drivers.tegrastats import rails_of
+from power.drivers.tegrastats import Tegrastats, rails_of
 from power.errors import LinkLost, MeterUnavailable, PowerError, ReplyInvalid
 from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
 from power.sim.tegrastats import GAIN_LIMIT, OFFSET_LIMIT_A, SimulatedTegrastats
+from power.timebase import Timebase
 from power.transports.process import LineProcess
 from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
 
@@ -123,6 +125,50 @@ def test_named_rails_are_added(tmp_path: Path) -> None:
         trace = meter.stop()
     assert trace.power_w is not None
     assert trace.power_w[0] == pytest.approx(2.788)
+
+
+class Script:
+    """A LineProcess over a script: the programs that are run, in order, and the lines that each reading brings."""
+
+    def __init__(self, *runs: tuple[list[str], list[list[str]]]) -> None:
+        self._runs = list(runs)
+        self.is_running = False
+
+    def __call__(self, command: Sequence[str], *, timebase: Timebase) -> Script:
+        assert not self.is_running, "two of them take processor time from the board"
+        due, self._lines = self._runs.pop(0)
+        assert list(command) == due
+        self.is_running, self.text, self._timebase = True, command[0], timebase
+        return self
+
+    def read_lines(self, timeout_s: float) -> list[tuple[str, int]]:
+        return [(line, self._timebase.now_ns()) for line in self._lines.pop(0)]
+
+    def close(self) -> None:
+        assert not self._lines, f"left over: {self._lines}"
+        self.is_running = False
+
+    def check_used_up(self) -> None:
+        assert not self._runs, f"left over: {self._runs}"
+
+
+def test_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact programs and lines: a line that is empty is none, one without the rail has no value, which is not zero."""
+    run = ["sudo", "tegrastats", "--interval", "250"]
+    script = Script((run, [[], ["", TX2]]), (run, [[TX2], [], ["", TX2.replace("VDD_IN", "VDD_OUT"), TX2]]))
+    monkeypatch.setattr("power.drivers.tegrastats.LineProcess", script)
+    meter = Tegrastats(VirtualTime(), command=("sudo", "tegrastats"), interval_s=0.25)
+    identity = meter.connect()
+    assert (identity.model, identity.is_simulated, meter.scope) == ("tegrastats", False, "module")
+    meter.begin()
+    assert [sample.power_w for sample in meter.receive(0.1)] == [1.038]
+    assert meter.receive(0.1) == []
+    assert [sample.power_w for sample in meter.receive(0.1)] == [None, 1.038]
+    meter.end()
+    meter.make_safe()
+    meter.disconnect()
+    script.check_used_up()
+    assert not script.is_running
 
 
 def test_the_program_is_asked_for_the_interval_and_ended_with_its_children(tmp_path: Path) -> None:
