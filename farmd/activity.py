@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from farmd import errors
 from farmd.waiting import Cancel
+
+
+class _Covered(AbstractContextManager[None]):
+    """What `contextmanager` would make, without a generator for each inference."""
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._begin, self._end = begin, end
+
+    def __enter__(self) -> None:
+        self._begin()
+
+    def __exit__(self, *_failure: object) -> None:
+        self._end()
 
 
 class Activity:
@@ -17,6 +30,7 @@ class Activity:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._inferences = 0
+        self._inference = _Covered(self._begin_inference, self._end_inference)
         self._loads: list[str] = []
         self._benchmark: str | None = None
         self._is_stopping = False
@@ -31,19 +45,20 @@ class Activity:
         """Whether the daemon takes no new work."""
         return self._is_stopping
 
-    @contextmanager
-    def inference(self) -> Iterator[None]:
+    def inference(self) -> AbstractContextManager[None]:
         """Cover one inference. BoardBusy beside a benchmark, ShuttingDown."""
+        return self._inference
+
+    def _begin_inference(self) -> None:
         with self._condition:
             self._refuse_beside_benchmark("An inference")
             self._inferences += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._inferences -= 1
-                if not self._inferences:
-                    self._condition.notify_all()
+
+    def _end_inference(self) -> None:
+        with self._condition:
+            self._inferences -= 1
+            if not self._inferences:
+                self._condition.notify_all()
 
     @contextmanager
     def load(self, model: str) -> Iterator[None]:

@@ -25,6 +25,11 @@ READING = frozenset(
 ENDLESS = frozenset((SERVICE + "WatchStats", SERVICE + "Power"))
 """Streams that end only when somebody ends them: a drain does not wait for them."""
 
+STREAMS = frozenset(
+    SERVICE + name for name in ("LoadModel", "InferStream", "Benchmark", "WatchStats", "Power")
+)
+INFERENCES = frozenset((SERVICE + "Infer", SERVICE + "UnloadModel"))
+
 MAX_STREAMS = 48
 MAX_INFERENCES = 32
 THREADS = 112
@@ -225,12 +230,31 @@ class CallTable:
 
 
 def _is_stream(call: CallContext) -> bool:
-    name = call.method.rpartition("/")[2]
-    return name in ("LoadModel", "InferStream", "Benchmark", "WatchStats", "Power")
+    return call.method in STREAMS
 
 
 def _is_inference(call: CallContext) -> bool:
-    return call.method in (SERVICE + "Infer", SERVICE + "UnloadModel")
+    return call.method in INFERENCES
+
+
+class _Passage:
+    """A call on its way through the daemon: admitted, in the table, out again. Not a generator: each inference pays for it."""
+
+    def __init__(self, admit: Callable[[CallContext], None], table: CallTable, call: CallContext) -> None:
+        self._admit, self._table, self._call = admit, table, call
+
+    def __enter__(self) -> CallContext:
+        try:
+            self._admit(self._call)
+        except Exception as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self._call
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._table.leave(self._call)
+        if self._call.cut_error is not None and (error is None or isinstance(error, Exception)):
+            raise self._call.cut_error from None  # what the handler made of being cut is of no interest
 
 
 class CallInterceptor(grpc.ServerInterceptor):
@@ -274,14 +298,14 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def _single(self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: int) -> Any:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with self._entered(CallContext(context, method, arrival_ns)) as entered:
+            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns)) as entered:
                 return behaviour(request, entered)
 
         return call
 
     def _many(self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: int) -> Any:
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._entered(CallContext(context, method, arrival_ns)) as entered:
+            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns)) as entered:
                 answers = behaviour(request, entered)
                 with contextlib.closing(answers) if hasattr(answers, "close") else contextlib.nullcontext():
                     for answer in answers:
@@ -290,20 +314,6 @@ class CallInterceptor(grpc.ServerInterceptor):
                         yield answer
 
         return call
-
-    @contextlib.contextmanager
-    def _entered(self, call: CallContext) -> Iterator[CallContext]:
-        try:
-            self._admit(call)
-            yield call
-        except Exception:
-            if call.cut_error is None:
-                raise
-            raise call.cut_error from None  # what the handler made of being cut is of no interest
-        finally:
-            self._table.leave(call)
-        if call.cut_error is not None:
-            raise call.cut_error
 
     def _admit(self, call: CallContext) -> None:
         def enter(lease: Lease | None) -> None:

@@ -63,7 +63,9 @@ class Dialogue:
     """Requests over one socket. One thread at a time may ask; `wake` is for all."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._sock = sock
+        self._readable = _poll_for(sock, select.POLLIN)
         self._decoder = wire.Decoder()
         self._inbox: deque[dict[str, Any]] = deque()
         self._last_number = 0
@@ -75,7 +77,7 @@ class Dialogue:
     def request(self, op: str, members: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send a request and return its reply, in this thread, without any hand-over. Events are dropped."""
         deadline = Deadline(timeout_s)
-        number = self._send(op, members)
+        number = self._send(op, members, deadline)
         while True:
             message = self._receive(deadline)
             if self._is_reply(message, number):
@@ -85,7 +87,7 @@ class Dialogue:
         self, talk: Talk, members: Mapping[str, Any], news: Callable[[], list[str]]
     ) -> Generator[Event, None, dict[str, Any]]:
         """Send a request, yield its events and the lines that `news` gives after each wake, and return its reply."""
-        talk.number = self._send(talk.op, members)
+        talk.number = self._send(talk.op, members, talk.deadline)
         while True:
             self._stop_if_due(talk)
             message = self._receive_or_wake(talk.deadline)
@@ -130,19 +132,21 @@ class Dialogue:
             raise TimeoutError
         talk.is_stopping, talk.is_overdue = True, is_late
         talk.deadline.at_s = time.monotonic() + talk.grace_s
-        self._cancels.add(self._send("cancel", {"target": talk.number}))
+        self._cancels.add(self._send("cancel", {"target": talk.number}, talk.deadline))
 
-    def _send(self, op: str, members: Mapping[str, Any]) -> int:
+    def _send(self, op: str, members: Mapping[str, Any], deadline: Deadline) -> int:
         self._last_number += 1
-        wire.send(self._sock, {"id": self._last_number, "op": op, **members})
-        return self._last_number
+        rest = wire.encode({"id": self._last_number, "op": op, **members})
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._sock.send(rest) :]
+            if not rest:
+                return self._last_number
+            _wait(_poll_for(self._sock, select.POLLOUT), deadline)
 
     def _receive(self, deadline: Deadline) -> dict[str, Any]:
         while not self._inbox:
-            left_s = deadline.at_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left_s)
+            _wait(self._readable, deadline)
             self._fill()
         return self._inbox.popleft()
 
@@ -178,3 +182,19 @@ class Dialogue:
             self._cancels.discard(int(message["id"]))
             return False
         raise WireGarbage(f"it answered request {message.get('id')!r}, but {number} was asked")
+
+
+def _poll_for(sock: socket.socket, events: int) -> select.poll:
+    poll = select.poll()
+    poll.register(sock, events)
+    return poll
+
+
+def _wait(poll: select.poll, deadline: Deadline) -> None:
+    """Wait until the poll finds something. TimeoutError."""
+    while True:
+        left_s = deadline.at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        if poll.poll(min(left_s, _LONGEST_POLL_S) * 1000):
+            return

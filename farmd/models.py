@@ -51,7 +51,15 @@ class Model:
 
     @contextmanager
     def turn(self, cancel: Cancel, timeout_s: float) -> Iterator[Worker]:
-        """Wait in line for the worker and hold it. CallCancelled, WorkerBusy, or the error the worker died of."""
+        """Wait in line for the worker and hold it. Raises as `take_turn` does."""
+        worker = self.take_turn(cancel, timeout_s)
+        try:
+            yield worker
+        finally:
+            worker.turn.release()
+
+    def take_turn(self, cancel: Cancel, timeout_s: float) -> Worker:
+        """Wait in line for the worker; its `turn` has to be released. CallCancelled, WorkerBusy, or what it died of."""
         worker = self.worker
         if not worker.turn.acquire(cancel, timeout_s):
             cancel.check()
@@ -60,12 +68,10 @@ class Model:
                 metadata={"model_id": self.model_id},
                 retry_delay_s=1.0,
             )
-        try:
-            if worker.dead is not None:
-                raise worker.dead
-            yield worker
-        finally:
+        if worker.dead is not None:
             worker.turn.release()
+            raise worker.dead
+        return worker
 
 
 def loaded_message(model_id: str, plan: LoadPlan, reply: Mapping[str, Any]) -> model_pb2.LoadedModel:

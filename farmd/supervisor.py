@@ -230,9 +230,12 @@ class Supervisor:
     ) -> tuple[InferOutcome, int]:
         """Run one checked inference; returns its outcome and when the worker took it (monotonic ns)."""
         timeout_s = self._config.infer_timeout_s
-        with model.turn(cancel, timeout_s) as worker:
+        worker = model.take_turn(cancel, timeout_s)
+        try:
             taken_ns = time.monotonic_ns()
             outcome = worker.infer(inputs, timeout_s=timeout_s)
+        finally:
+            worker.turn.release()
         self.succeeded(worker, "infer")
         return outcome, taken_ns
 

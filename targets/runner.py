@@ -113,15 +113,16 @@ class Runner(abc.ABC):
         self.optimal_in_flight = options.integer("in_flight") or self.optimal_in_flight
         return self.spec
 
-    def infer(self, inputs: Tensors) -> Tensors:
+    def infer(self, inputs: Tensors, are_checked: bool = False) -> Tensors:
         """Run once in slot 0 and return the outputs by name. InputInvalid, InferenceFailed, OutOfMemory."""
-        call = self.bind(0, inputs)
+        call = self.bind(0, inputs, are_checked)
         returned = self._guard(InferenceFailed, "failed in the inference", call)
         return self.outputs(0, returned)
 
-    def bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
-        """Check inputs, place them in a slot and return the call that runs them once."""
-        check_inputs(self.loaded().inputs, inputs)
+    def bind(self, slot: int, inputs: Tensors, are_checked: bool = False) -> Callable[[], Any]:
+        """Check inputs unless that was done, place them in a slot and return the call that runs them once."""
+        if not are_checked:
+            check_inputs(self.loaded().inputs, inputs)
         return self._guard(InferenceFailed, "did not take these inputs", lambda: self._bind(slot, inputs))
 
     def outputs(self, slot: int, returned: Any) -> Tensors:

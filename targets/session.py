@@ -22,7 +22,7 @@ from targets.marker import open_marker
 from targets.options import SCENARIOS, LoadOptions
 from targets.process import monotonic_ns
 from targets.runner import Runner, one_line
-from targets.tensors import Tensors, all_finite, check_inputs, random_inputs, view
+from targets.tensors import Tensors, all_finite, check_inputs, dtype_name, random_inputs, view
 from targets.wire import PROTOCOL, check_ref, layout
 
 Request = Dict[str, Any]
@@ -38,6 +38,8 @@ class Session:
     def __init__(self, event: Event) -> None:
         self._event = event
         self._map: Optional[mmap.mmap] = None
+        self._last_inputs: Optional[Tuple[List[Any], Tensors]] = None
+        self._last_outputs: Optional[Tuple[List[Any], List[Dict[str, Any]], Tensors]] = None
         self._runner: Optional[Runner] = None
         self._first_ns: Optional[int] = None
         self.ops: Dict[str, Callable[[Request, List[Any]], Reply]] = {
@@ -58,7 +60,12 @@ class Session:
         self._first_ns = None
         if runner is not None:
             runner.close()
+        self._forget_views()
         self._map = None
+
+    def _forget_views(self) -> None:
+        """Let go of the arrays that look into the mapped file."""
+        self._last_inputs = self._last_outputs = None
 
     def _hello(self, request: Request, stop: List[Any]) -> Reply:
         return {
@@ -84,6 +91,7 @@ class Session:
                             path, os.fstat(fd).st_size, size
                         )
                     )
+                self._forget_views()
                 self._map = mmap.mmap(fd, size)
             finally:
                 os.close(fd)
@@ -124,13 +132,13 @@ class Session:
     def _infer(self, request: Request, stop: List[Any]) -> Reply:
         runner, mapped = self._loaded(), self._mapped()
         offset = _member(request, "output_offset", int)
-        inputs = self._views(runner, mapped, _member(request, "inputs", list))
+        inputs = self._infer_inputs(runner, mapped, _member(request, "inputs", list))
         start_ns = monotonic_ns()
-        outputs = runner.infer(inputs)
+        outputs = runner.infer(inputs, are_checked=True)
         end_ns = monotonic_ns()
         if self._first_ns is None:
             self._first_ns = end_ns - start_ns
-        return {"outputs": _place(outputs, mapped, offset), "start_ns": start_ns, "end_ns": end_ns}
+        return {"outputs": self._place(outputs, mapped, offset), "start_ns": start_ns, "end_ns": end_ns}
 
     def _benchmark(self, request: Request, stop: List[Any]) -> Reply:
         runner = self._loaded()
@@ -192,6 +200,7 @@ class Session:
     def _unload(self, request: Request, stop: List[Any]) -> Reply:
         runner = self._loaded()
         self._runner, self._first_ns = None, None
+        self._forget_views()
         runner.close()
         return {}
 
@@ -215,6 +224,25 @@ class Session:
         if asked is not None and not 1 <= asked <= _MAX_IN_FLIGHT:
             raise ProtocolError("{} requests in flight are not 1 to {}.".format(asked, _MAX_IN_FLIGHT))
         return runner.optimal_in_flight if asked is None else asked
+
+    def _infer_inputs(self, runner: Runner, mapped: mmap.mmap, refs: List[Any]) -> Tensors:
+        """Return the views of these references: mostly those of the last inference, which were checked then."""
+        if self._last_inputs is None or self._last_inputs[0] != refs:
+            views = self._views(runner, mapped, refs)
+            check_inputs(runner.loaded().inputs, views)
+            self._last_inputs = (refs, views)
+        return self._last_inputs[1]
+
+    def _place(self, outputs: Tensors, mapped: mmap.mmap, offset: int) -> List[Dict[str, Any]]:
+        """Copy outputs into the mapped file; BufferTooSmall tells the size the whole file would need."""
+        kinds = [offset, *((name, array.dtype, array.shape) for name, array in outputs.items())]
+        if self._last_outputs is None or self._last_outputs[0] != kinds:
+            refs = _output_refs(outputs, mapped, offset)
+            self._last_outputs = (kinds, refs, {ref["name"]: view(mapped, ref) for ref in refs})
+        _, refs, views = self._last_outputs
+        for name, array_ in outputs.items():
+            views[name][...] = array_
+        return refs
 
     def _views(self, runner: Runner, mapped: mmap.mmap, refs: List[Any]) -> Tensors:
         inputs: Tensors = {}
@@ -246,17 +274,15 @@ class Session:
         return all_finite(outputs)
 
 
-def _place(outputs: Tensors, mapped: mmap.mmap, offset: int) -> List[Dict[str, Any]]:
-    """Copy outputs into the mapped file; BufferTooSmall tells the size the whole file would need."""
-    shapes = [(name, array.dtype.name, array.shape) for name, array in outputs.items()]
+def _output_refs(outputs: Tensors, mapped: mmap.mmap, offset: int) -> List[Dict[str, Any]]:
+    """Return places for outputs in the mapped file."""
+    shapes = [(name, dtype_name(array), array.shape) for name, array in outputs.items()]
     refs, end = layout(shapes, offset)
     if offset < 0 or end > len(mapped):
         raise BufferTooSmall(
             "The outputs need a tensor file of {} bytes; it has {}.".format(end, len(mapped)),
             needed_bytes=end,
         )
-    for ref in refs:
-        view(mapped, ref)[...] = outputs[ref["name"]]
     return refs
 
 

@@ -15,6 +15,8 @@ else:
 
 Tensors = Dict[str, Array]
 
+_NAMES = {np.dtype(name): name for name in ITEM_BYTES}
+
 
 class TensorSpec:
     """Name, dtype and shape (-1 = dynamic) of one input or output; scale and zero point if it is quantised."""
@@ -101,7 +103,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
 
 
 def _check_one(spec: TensorSpec, array: Array) -> None:
-    if array.dtype.name != spec.dtype:
+    if dtype_name(array) != spec.dtype:
         raise InputInvalid(
             "The input '{}' is {}, but the model takes {}.".format(spec.name, array.dtype.name, spec.dtype),
             field="dtype",
@@ -127,6 +129,11 @@ def _check_one(spec: TensorSpec, array: Array) -> None:
         raise InputInvalid(
             "The input '{}' is not in C order.".format(spec.name), field="data", name=spec.name
         )
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an array's dtype; numpy's own takes longer than many an inference."""
+    return _NAMES.get(array.dtype) or str(array.dtype.name)
 
 
 def view(buffer: Any, ref: Dict[str, Any]) -> Array:

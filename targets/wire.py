@@ -26,6 +26,8 @@ ITEM_BYTES = {
 }  # fmt: skip
 
 _LENGTH = struct.Struct(">I")
+_RECEIVE_BYTES = 1 << 16
+_FROM_JSON = json.JSONDecoder()
 _TO_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -67,6 +69,28 @@ class Decoder:
         return len(self._buffer)
 
 
+class Reader:
+    """Reads objects from a socket: all that have come, by one call of the kernel."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._decoder = Decoder()
+
+    def read(self) -> List[Dict[str, Any]]:
+        """Wait for bytes and return the objects they complete, maybe none.
+
+        WireClosed at the end of the stream, WireGarbage for anything but frames.
+        """
+        try:
+            data = self._sock.recv(_RECEIVE_BYTES)
+        except ConnectionError as error:
+            raise WireClosed("The other end of the wire is gone: {}.".format(error))
+        if not data:
+            inside = " inside a frame." if self._decoder.pending_bytes else "."
+            raise WireClosed("The other end closed the wire" + inside)
+        return self._decoder.feed(data)
+
+
 def send(sock: socket.socket, obj: Dict[str, Any]) -> None:
     """Send one object. WireClosed if the other end is gone; a timeout of the socket is passed on."""
     frame = encode(obj)
@@ -74,27 +98,6 @@ def send(sock: socket.socket, obj: Dict[str, Any]) -> None:
         sock.sendall(frame)
     except (BrokenPipeError, ConnectionError) as error:
         raise WireClosed("The other end of the wire is gone: {}.".format(error))
-
-
-def recv(sock: socket.socket) -> Dict[str, Any]:
-    """Receive one object. WireClosed at the end of the stream, WireGarbage for anything but a frame."""
-    length = _body_length(_exactly(sock, _LENGTH.size))
-    return _parse(_exactly(sock, length))
-
-
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    data = bytearray(count)
-    view = memoryview(data)
-    have = 0
-    while have < count:
-        try:
-            got = sock.recv_into(view[have:])
-        except ConnectionError as error:
-            raise WireClosed("The other end of the wire is gone: {}.".format(error))
-        if got == 0:
-            raise WireClosed("The other end closed the wire" + (" inside a frame." if have else "."))
-        have += got
-    return bytes(data)
 
 
 def _body_length(prefix: bytes) -> int:
@@ -108,7 +111,10 @@ def _body_length(prefix: bytes) -> int:
 
 def _parse(body: bytes) -> Dict[str, Any]:
     try:
-        obj = json.loads(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        obj, end = _FROM_JSON.raw_decode(text)
+        if end != len(text):
+            raise ValueError("more than one value")
     except ValueError as error:
         raise WireGarbage("A frame holds no JSON: {}.".format(error))
     except RecursionError:

@@ -34,7 +34,7 @@ from targets.errors import (
     WorkerFault,
     error_to_json,
 )
-from targets.wire import recv, send
+from targets.wire import Reader, send
 
 _LOST = 3  # exit code after the wire was lost
 _UNFIT = 4  # exit code of an interpreter that cannot run a worker
@@ -47,6 +47,7 @@ class Worker:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._reader = Reader(sock)
         self._requests: "Deque[Dict[str, Any]]" = collections.deque()  # what was read while something ran
         self._sending = threading.Lock()
         self._state = threading.Lock()  # guards the three below
@@ -82,12 +83,17 @@ class Worker:
         self._wire_lost(WireClosed("The daemon has gone."))
 
     def _read(self) -> None:
-        """Read one message: a request is kept, a cancel is done at once."""
+        """Read what has come: a request is kept, a cancel is done at once."""
         try:
-            request = recv(self._sock)
+            found = self._reader.read()
         except (WireClosed, WireGarbage, OSError) as lost:
             self._wire_lost(lost)
             return
+        for request in found:
+            self._take(request)
+
+    def _take(self, request: Dict[str, Any]) -> None:
+        """Keep a request; do a cancel at once."""
         number = request.get("id")
         if not isinstance(number, int):
             error = ProtocolError("A request needs a whole number as its 'id'.")

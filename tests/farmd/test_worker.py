@@ -204,6 +204,17 @@ def test_work_that_is_overdue_is_stopped_and_the_worker_stays(start: Callable[[s
     assert ask(worker)["fine"] == 1
 
 
+def test_a_request_larger_than_what_a_socket_holds(start: Callable[[str], Worker]) -> None:
+    worker = start("time.sleep(0.1); request = recv(); ok(request, size=len(request['text']))\nrecv()")
+    assert worker.request("map", {"text": "a" * 5_000_000}, timeout_s=20)["size"] == 5_000_000
+
+
+def test_a_worker_that_reads_nothing_more_is_killed(start: Callable[[str], Worker]) -> None:
+    worker = start("time.sleep(60)")
+    with pytest.raises(errors.WorkerHung, match=r"within 0.2 s"):
+        worker.request("map", {"text": "a" * 5_000_000}, timeout_s=0.2)
+
+
 def test_a_worker_that_does_not_stop_in_time_is_killed(start: Callable[[str], Worker]) -> None:
     worker = start("recv(); time.sleep(60)")
     with pytest.raises(errors.WorkerHung):

@@ -13,12 +13,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from targets.errors import TargetsError, error_from_json
-from targets.wire import layout, recv, send
+from targets.errors import TargetsError, WireClosed, error_from_json
+from targets.wire import Decoder, layout, send
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT.parent / "shared" / "models"
 Array = npt.NDArray[Any]
+
+
+def recv(sock: socket.socket) -> dict[str, Any]:
+    """Receive exactly one object, and leave what follows it."""
+    prefix = sock.recv(4, socket.MSG_WAITALL)
+    if len(prefix) < 4:
+        raise WireClosed("The other end closed the wire.")
+    body = sock.recv(int.from_bytes(prefix, "big"), socket.MSG_WAITALL)
+    (found,) = Decoder().feed(prefix + body)
+    return found
 
 
 class WorkerClient:

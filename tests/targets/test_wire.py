@@ -48,17 +48,29 @@ def test_decoder_never_invents_an_object(data: bytes) -> None:
         assert json.loads(data[4 : 4 + length]) == found[0]
 
 
-def test_send_and_recv_over_a_socket() -> None:
+def test_send_and_read_over_a_socket() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         big = {"text": "ä" * 500_000, "numbers": list(range(1000))}
         writer = threading.Thread(target=wire.send, args=(ours, big))
         writer.start()
-        assert wire.recv(theirs) == big
+        reader = wire.Reader(theirs)
+        assert read_until_found(reader) == [big]
         writer.join()
+        wire.send(ours, {"a": 1})
+        wire.send(ours, {"b": 2})
+        assert reader.read() == [{"a": 1}, {"b": 2}]
         ours.close()
-        with pytest.raises(errors.WireClosed, match="closed the wire"):
-            wire.recv(theirs)
+        with pytest.raises(errors.WireClosed, match=r"closed the wire\."):
+            reader.read()
+
+
+def read_until_found(reader: wire.Reader) -> list[dict[str, Any]]:
+    """Read until an object is complete."""
+    found: list[dict[str, Any]] = []
+    while not found:
+        found = reader.read()
+    return found
 
 
 def test_a_frame_that_is_cut_says_so() -> None:
@@ -66,8 +78,10 @@ def test_a_frame_that_is_cut_says_so() -> None:
     with theirs:
         ours.sendall(wire.encode({"a": 1})[:-1])
         ours.close()
+        reader = wire.Reader(theirs)
+        assert reader.read() == []
         with pytest.raises(errors.WireClosed, match="inside a frame"):
-            wire.recv(theirs)
+            reader.read()
 
 
 def test_sending_to_nobody_is_wire_closed() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from targets import errors
-from targets.wire import recv, send
-from tests.targets.helpers import WorkerClient
+from targets.wire import encode, send
+from tests.targets.helpers import WorkerClient, recv
 
 FAKES = Path(__file__).resolve().parent / "fakes"
 ENV = {
@@ -122,6 +122,36 @@ def test_wrong_tensors_leave_the_worker_serving(
     assert worker.error("infer", inputs=["x"], output_offset=128).kind == "ProtocolError"
     assert worker.error("infer", inputs=[ref], output_offset=-64).kind == "BufferTooSmall"
     np.testing.assert_array_equal(worker.infer({"x": X})["y"], X * 2.5)
+
+
+def test_each_inference_sees_its_own_tensors_whatever_the_last_one_had(
+    worker: WorkerClient, model: Path
+) -> None:
+    load(worker, model)
+    for rows in (2, 2, 1, 3, 2):
+        x = np.random.default_rng(rows).random((rows, 8), np.float32)
+        np.testing.assert_array_equal(worker.infer({"x": x})["y"], x * np.float32(2.5))
+    (ref,) = worker.place({"x": X})
+    path = Path(worker.folder.name) / "another"
+    path.write_bytes((X + 1).tobytes() + bytes(256))
+    worker.call("infer", inputs=[ref], output_offset=128)
+    worker.call("map", path=str(path), size_bytes=320)
+    for at in (128, 192):
+        worker.call("infer", inputs=[ref], output_offset=at)
+        assert path.read_bytes()[at : at + 64] == ((X + 1) * np.float32(2.5)).tobytes()
+    assert worker.error("infer", inputs=[{**ref, "shape": [8, 2]}], output_offset=128).kind == "InputInvalid"
+    assert worker.error("infer", inputs=[{**ref, "shape": [8, 2]}], output_offset=128).kind == "InputInvalid"
+    worker.call("unload")
+    assert worker.error("infer", inputs=[ref], output_offset=128).kind == "NotLoaded"
+
+
+def test_a_cancel_that_comes_with_its_request_drops_it(worker: WorkerClient) -> None:
+    requests = [{"id": 7, "op": "hello"}, {"id": 8, "op": "cancel", "target": 7}, {"id": 9, "op": "hello"}]
+    worker.sock.sendall(b"".join(encode(request) for request in requests))
+    replies = {reply["id"]: reply for reply in (recv(worker.sock) for _ in requests)}
+    assert replies[8]["cancelled"] is True
+    assert replies[7]["error"]["kind"] == "Cancelled"
+    assert replies[9]["ok"] is True
 
 
 def test_requests_out_of_order_or_malformed(worker: WorkerClient, model: Path) -> None:
