@@ -246,6 +246,11 @@ class StreamedInstrument(Instrument):
     def interval_s(self) -> float:
         """Time between samples."""
 
+    @property
+    def tail_s(self) -> float:
+        """Two samples."""
+        return 2.0 * self.interval_s
+
     def fit(self, duration_s: float) -> None:
         """Make sure, before `begin`, that a recording this long is possible. Raises OptionInvalid with what would fit."""
 
@@ -259,11 +264,6 @@ class StreamedInstrument(Instrument):
 
     @abstractmethod
     def end(self) -> Block | None:
-    @property
-    def tail_s(self) -> float:
-        """Two samples."""
-        return 2.0 * self.interval_s
-
         """Stop sampling and return the last samples."""
 
 
@@ -280,6 +280,11 @@ def check_model(found: Identity, models: Sequence[str], driver: str, address: st
     for model in models:
         if found.model is not None and found.model.upper().startswith(model.upper()):
             return model
+    raise wrong_instrument(found, models, driver, address)
+
+
+def wrong_instrument(found: Identity, models: Sequence[str], driver: str, address: str) -> WrongInstrument:
+    """Return the error that tells what answered, and which models the driver is for."""
     name = " ".join(part for part in (found.maker, found.model) if part) or "something without a name"
     return WrongInstrument(
         f"'{address}' is a {name}, but the driver {driver} is for {', '.join(models)}; correct driver or address in farm.toml."
@@ -289,8 +294,3 @@ def check_model(found: Identity, models: Sequence[str], driver: str, address: st
 def float_array(values: Sequence[float] | Floats) -> Floats:
     """Return values as a contiguous array of doubles."""
     return np.ascontiguousarray(values, dtype=np.float64)
-    raise wrong_instrument(found, models, driver, address)
-
-
-def wrong_instrument(found: Identity, models: Sequence[str], driver: str, address: str) -> WrongInstrument:
-    """Return the error that tells what answered, and which models the driver is for."""
