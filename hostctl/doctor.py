@@ -174,6 +174,38 @@ def inventory(around: Surroundings) -> Iterator[Finding]:
     yield Finding("inventory", "ok", f"{len(devices)} device(s): {', '.join(sorted(devices))}")
 
 
+def visa(around: Surroundings) -> Iterator[Finding]:
+    """Which VISA library instruments are reached by, and whether it can do USB."""
+    try:
+        import pyvisa
+    except ModuleNotFoundError:
+        return  # `instruments` has told
+    try:
+        path = str(pyvisa.ResourceManager().visalib.library_path)
+    except (ValueError, OSError, pyvisa.errors.Error) as error:
+        yield Finding("VISA library", "broken", " ".join(str(error).split()), "pip install 'wattfarm[visa]'")
+        return
+    if path != "py":
+        yield Finding("VISA library", "ok", path)
+    elif _has_libusb():
+        yield Finding("VISA library", "ok", "pyvisa-py: LAN, serial and USB")
+    else:
+        yield Finding(
+            "VISA library",
+            "missing",
+            "pyvisa-py: LAN and serial; addresses that begin with USB need libusb, which is not installed",
+            "sudo apt-get install libusb-1.0-0",
+        )
+
+
+def _has_libusb() -> bool:
+    try:
+        from usb.backend import libusb1
+    except ImportError:
+        return False
+    return libusb1.get_backend() is not None
+
+
 def instruments(around: Surroundings) -> Iterator[Finding]:
     """Whether what the instruments of farm.toml are reached through is installed."""
     from hostctl.errors import HostctlError
@@ -206,6 +238,7 @@ CHECKS: tuple[Callable[[Surroundings], Iterator[Finding]], ...] = (
     databases,
     inventory,
     instruments,
+    visa,
     rapl,
     serial_ports,
     governor,

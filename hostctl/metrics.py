@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from power.uncertainty import COVERAGE
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -140,8 +142,11 @@ def _energy_mj(power: Value | None, window_s: float, inferences: int) -> Value |
 
 
 def _per_watt(gops: float | None, power: Value | None) -> Value | None:
-    """Divide; undefined where the power is not positive, as net power can be on a board that does not work harder."""
-    if gops is None or power is None or power.value <= 0:
+    """Divide; undefined where the power cannot be told from none, as net power on a board that does not work harder.
+
+    That is within its standard uncertainty of 0, where an inverse means nothing and its error is not the linear one.
+    """
+    if gops is None or power is None or power.value <= (power.u or 0.0) / COVERAGE:
         return None
     value = gops / power.value
     return Value(value, None if power.u is None else value * power.u / power.value)

@@ -57,7 +57,7 @@ INFORMING = {
     "NO_METER": "no meter was used: energy is null",
     "ACCURACY_UNKNOWN": "nobody states the meter's accuracy, so the uncertainty is unknown",
     "CALIBRATION_EXTRAPOLATED": "readings lie beyond the loads of the meter's certificate",
-    "NET_NOT_POSITIVE": "the board drew no more than idle, so GOPS/W net is undefined",
+    "NET_NOT_POSITIVE": "what the board drew above idle cannot be told from none, so GOPS/W net is undefined",
     "EDGES_BLURRED": "the meter samples so coarsely that the window's edges matter",
     "UNCERTAINTY_WIDE": "the uncertainty of the net energy is larger than half of its value",
     "REFERENCE_UNAVAILABLE": "outputs could not be compared with a reference",

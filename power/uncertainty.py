@@ -55,17 +55,9 @@ class Quantity:
 
     def times(self, factor: float) -> Quantity:
         """Multiply by an exact number, such as 1 ÷ inferences."""
-        return self._scaled(self.value * factor, abs(factor))
-
-    def under(self, numerator: float) -> Quantity | None:
-        """Divide an exact number by this quantity, as GOPS by watts; None if this is not positive."""
-        if not self.value > 0.0:
-            return None
-        return self._scaled(numerator / self.value, abs(numerator) / (self.value * self.value))
-
-    def _scaled(self, value: float, factor: float) -> Quantity:
-        parts = {name: None if part is None else part * factor for name, part in self.parts.items()}
-        return Quantity(value, None if self.u_std is None else self.u_std * factor, parts)
+        size = abs(factor)
+        parts = {name: None if part is None else part * size for name, part in self.parts.items()}
+        return Quantity(self.value * factor, None if self.u_std is None else self.u_std * size, parts)
 
 
 class Accuracy(Protocol):

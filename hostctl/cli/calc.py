@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 
-from hostctl.cli.options import json_option
+from hostctl.cli.options import examples, json_option
 from hostctl.cli.output import DASH, number, print_facts, print_json
 
 
-@click.command("calc")
+@click.command(
+    "calc",
+    epilog=examples(
+        "hostctl calc --ops 7.78e9 --time-ms 20.46 --power-w 56.96 --idle-w 14.03",
+        "hostctl calc --ops 7.78e9 --throughput-ips 390 --power-w 56.96 --json",
+    ),
+)
 @click.option("--ops", type=float, help="Operations of one inference, such as 7.78e9 (1 MAC = 2 operations).")
 @click.option("--time-ms", type=float, help="Time of one request, that is of the whole batch.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Samples in one request.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.options import KEY_VALUE, SHAPE, complete_device, json_option, pass_settings
+from hostctl.cli.options import KEY_VALUE, SHAPE, complete_device, examples, json_option, pass_settings
 from hostctl.cli.output import DASH, number, print_facts, print_json, print_table
 from hostctl.errors import UsageError
 from hostctl.main import Settings
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from hostctl.tensors import Array
 
 
-@click.command("infer")
+@click.command(
+    "infer",
+    epilog=examples(
+        "hostctl infer --model digits-dscnn.onnx",
+        "hostctl infer --device orin-1 --model m.onnx --json",
+    ),
+)
 @click.option(
     "--device",
     default="local",

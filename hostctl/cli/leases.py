@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.options import DURATION, complete_device, json_option, pass_settings
+from hostctl.cli.options import DURATION, complete_device, examples, json_option, pass_settings
 from hostctl.cli.output import DASH, print_json, print_json_lines, print_table, span
 from hostctl.main import Settings
 
@@ -30,7 +30,13 @@ def _leases() -> Iterator[LeaseStore]:
         yield store
 
 
-@click.command("reserve")
+@click.command(
+    "reserve",
+    epilog=examples(
+        "hostctl reserve orin-1 --for 2h",
+        "hostctl reserve tag=gpu,runtime=openvino --no-wait",
+    ),
+)
 @click.argument("selector", shell_complete=complete_device)
 @click.option("--for", "ttl_s", type=DURATION, default="2h", show_default=True, help="How long.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for a free device, or exit 3.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hostctl.cli.options import SHAPE, json_option
+from hostctl.cli.options import SHAPE, examples, json_option
 from hostctl.cli.output import number, print_facts, print_json, print_json_lines, print_table
 from hostctl.models.count.result import ModelCount
 
@@ -16,7 +16,13 @@ def model_command() -> None:
     """Models: count operations, build the zoo's."""
 
 
-@model_command.command("count")
+@model_command.command(
+    "count",
+    epilog=examples(
+        "hostctl model count resnet50.onnx",
+        "hostctl model count open.onnx --shape input=1,3,224,224 --json",
+    ),
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--shape",
@@ -61,7 +67,12 @@ def _print_count(count: ModelCount) -> None:
         )
 
 
-@model_command.command("build")
+@model_command.command(
+    "build",
+    epilog=examples(
+        "hostctl model build resnet50 -o resnet50.onnx",
+    ),
+)
 @click.argument("name", required=False)
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Copy the model there too."

@@ -16,6 +16,11 @@ _UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)")
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: commands to copy."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 class DurationType(click.ParamType[float]):
     """A time with its unit, such as 500ms, 10s, 2m or 1h30m, as seconds."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.options import complete_device, json_option
+from hostctl.cli.options import complete_device, examples, json_option
 from hostctl.cli.output import print_json, print_json_lines, print_rich, print_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,13 @@ def open_results() -> Iterator[ResultStore]:
         yield store
 
 
-@results_command.command("list")
+@results_command.command(
+    "list",
+    epilog=examples(
+        "hostctl results list",
+        "hostctl results list --json",
+    ),
+)
 @click.option("--device", shell_complete=complete_device, help="Of this device.")
 @click.option("--model", metavar="NAME", help="Of this model.")
 @click.option("--valid/--invalid", default=None, help="Valid or invalid ones only.")
@@ -81,7 +87,13 @@ def _reasons(result: dict[str, Any]) -> list[str]:
     return [flag["code"] for flag in result["flags"] if flag["code"] in INVALIDATING]
 
 
-@results_command.command("show")
+@results_command.command(
+    "show",
+    epilog=examples(
+        "hostctl results show 3fa9",
+        "hostctl results show 3fa9 --budget",
+    ),
+)
 @click.argument("result")
 @click.option(
     "--budget", "as_budget", is_flag=True, help="Show what its uncertainty is made of, after the GUM."
@@ -111,7 +123,12 @@ def show_command(result: str, as_budget: bool, as_json: bool) -> None:
         click.echo(str(path))
 
 
-@results_command.command("export")
+@results_command.command(
+    "export",
+    epilog=examples(
+        "hostctl results export --output results.csv",
+    ),
+)
 @click.argument("ids", nargs=-1, metavar="[RESULT]…")
 @click.option(
     "--format",

@@ -18,6 +18,7 @@ from hostctl.cli.options import (
     SHAPE,
     WORDS,
     complete_device,
+    examples,
     json_option,
     pass_settings,
 )
@@ -53,7 +54,10 @@ _HOW = (
     click.option("--warmup", type=DURATION, default="1s", show_default=True, help="Before it, at least."),
     click.option("--idle", type=DURATION, default="5s", show_default=True, help="Idle window before and after; 0s for none."),
     click.option("--min-requests", type=click.IntRange(1), default=10, show_default=True, help="However long it takes."),
-    click.option("--meter", metavar="NAME", help="Of farm.toml; or board, estimate, rapl, hwmon, none."),
+    click.option(
+        "--meter", metavar="NAME",
+        help="Of farm.toml; or board, estimate, none, or here: rapl, hwmon, nvml, hailo, tegrastats, jetson-ina3221.",
+    ),
     click.option(
         "--align", type=click.Choice(["auto", "clock", "edge", "pattern"]), default="auto", show_default=True,
         help="How the window is placed in the trace; auto is edge where the meter has a marker channel, else clock.",
@@ -98,7 +102,15 @@ def _options(command: _F) -> _F:
     return command
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog=examples(
+        "hostctl run --model resnet50.onnx --runtime openvino --batch 1,8",
+        "hostctl run --device tag=gpu --model m.onnx --scenario latency,throughput",
+        "hostctl run --device orin-1 --model m.onnx --meter scope1 --duration 1m",
+        "hostctl run --device orin-1 --model m.onnx --meter wt1 --rules mlperf --json",
+    ),
+)
 @_options
 @json_option
 @pass_settings

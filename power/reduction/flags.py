@@ -106,13 +106,16 @@ def _idle_flags(
 ) -> Iterable[Flag]:
     if idle is None:
         return
-    net_w = parts.run.mean_w - idle.mean_w
-    if net_w <= 0.0:
-        yield Flag("NET_NOT_POSITIVE", "The run drew no more than idle, so net figures mean nothing here.")
+    net = parts.above(idle)
+    if net.value <= (net.u_std or 0.0):
+        yield Flag(
+            "NET_NOT_POSITIVE",
+            f"The run drew {net.value:.3g} W above idle, which cannot be told from none; net figures mean nothing here.",
+        )
     if idle.drift_w is None or before is None or after is None:
         return
     noise_w = 2.0 * math.hypot(before.u_noise_w or 0.0, after.u_noise_w or 0.0)
-    if abs(idle.drift_w) > max(limits.idle_drift * abs(net_w), noise_w):
+    if abs(idle.drift_w) > max(limits.idle_drift * abs(net.value), noise_w):
         yield Flag(
             "IDLE_DRIFT",
             f"Idle power changed by {idle.drift_w:+.3g} W from before to after; let the board settle and repeat.",

@@ -67,7 +67,7 @@ class VisaLink:
         self._manager = pyvisa.ResourceManager()
         try:
             self._line = self._opened(resource)
-        except (self._errors.Error, ValueError, OSError) as error:
+        except Exception as error:  # pyvisa-py raises just that where a host's name is unknown
             self._manager.close()
             raise MeterUnavailable(
                 f"The instrument at '{resource}' cannot be opened ({_one_line(error)}); check that it is on, and its address."
@@ -157,7 +157,7 @@ class VisaLink:
             self._line.close()
         try:
             self._line = self._opened(self.address)
-        except (self._errors.Error, OSError) as error:
+        except Exception as error:  # as in __init__
             raise LinkLost(
                 f"The line to '{self.address}' cannot be opened again ({_one_line(error)}); check cable and power."
             ) from None

@@ -130,3 +130,32 @@ def test_a_package_that_instruments_need(
     assert finding.state == ("broken" if needed else "missing")
     assert ("m1" in finding.detail) == needed
     assert finding.mend == "pip install 'wattfarm[visa]'"
+
+
+def visa_found(monkeypatch: pytest.MonkeyPatch, path: str, libusb: object) -> None:
+    class Library:
+        library_path = path
+
+    class Manager:
+        visalib = Library()
+
+    monkeypatch.setattr("pyvisa.ResourceManager", Manager)
+    monkeypatch.setattr("usb.backend.libusb1.get_backend", lambda: libusb)
+
+
+@pytest.mark.parametrize(
+    ("path", "libusb", "state", "words"),
+    [
+        ("/usr/lib/x86_64-linux-gnu/libvisa.so", None, "ok", "libvisa.so"),
+        ("py", object(), "ok", "LAN, serial and USB"),
+        ("py", None, "missing", "need libusb"),
+    ],
+)
+def test_the_visa_library(
+    path: str, libusb: object, state: str, words: str, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visa_found(monkeypatch, path, libusb)
+    finding = only(doctor.visa, around)
+    assert finding.state == state
+    assert words in finding.detail
+    assert bool(finding.mend) == (state != "ok")

@@ -73,6 +73,17 @@ def test_no_request_at_all() -> None:
     assert found["power_w"] == {"value": 5.0, "u": None}
 
 
+def test_net_power_within_its_uncertainty_of_zero_has_no_efficiency() -> None:
+    net_w, u_w = 2.0**-10, 0.25
+    found = compute(
+        steady(10),
+        ops_per_inference=1e9,
+        power=Power(gross=Value(4.0 + net_w, 0.1), idle=Value(4.0, 0.1), net_u=u_w),
+    )
+    assert found["energy_per_inference_mj"]["net"] == {"value": 20.0 * net_w, "u": 20.0 * u_w}
+    assert found["gops_per_w"]["net"] is None
+
+
 def test_net_power_below_zero_keeps_its_energy_but_has_no_efficiency() -> None:
     power = Power(gross=Value(3.0, 0.1), idle=Value(4.0, 0.1), net_u=0.1)
     found = compute(steady(10), ops_per_inference=1e9, power=power)

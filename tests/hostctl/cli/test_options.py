@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 import pytest
 
 from hostctl.cli.options import BATCHES, DURATION, IDLE_STATE, KEY_VALUE, NUMBER, SHAPE, WORDS
+from hostctl.main import cli
 
 
 @pytest.mark.parametrize(
@@ -81,3 +86,39 @@ def test_idle_states(text: str, state: tuple[str, float | None, float | None]) -
 def test_no_idle_states(text: str) -> None:
     with pytest.raises(click.BadParameter):
         IDLE_STATE.convert(text, None, None)
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+EXAMPLES = [
+    pytest.param(path, command, line.strip(), id=line.strip())
+    for path, command in _commands(cli, "hostctl")
+    for line in (command.epilog or "").splitlines()
+    if line.strip().startswith("hostctl")
+]
+
+
+@pytest.mark.parametrize(("path", "command", "line"), EXAMPLES)
+def test_an_example_in_a_help_text_is_taken(
+    path: str, command: click.Command, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("resnet50.onnx", "m.onnx", "open.onnx", "digits-dscnn.onnx"):
+        (tmp_path / file).touch()
+    assert line.startswith(f"{path} ") or line == path
+    command.make_context(path, shlex.split(line)[len(path.split()) :])
+
+
+def test_the_main_verbs_show_examples() -> None:
+    assert {f"hostctl {verb}" for verb in ("run", "calc", "reserve", "infer")} <= {
+        parameter.values[0] for parameter in EXAMPLES
+    }

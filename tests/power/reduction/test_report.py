@@ -233,6 +233,14 @@ def test_a_run_that_draws_no_more_than_idle() -> None:
     assert "NET_NOT_POSITIVE" in codes(found)
 
 
+def test_a_run_that_draws_too_little_above_idle_to_tell() -> None:
+    found = report(trace(run_w=4.0 + 1e-6, noise_w=0.05, step_s=0.001), idle_model="before")
+    assert found.net_j is not None
+    assert found.net_j.u_std is not None
+    assert abs(found.net_j.value) < found.net_j.u_std
+    assert "NET_NOT_POSITIVE" in codes(found)
+
+
 def counter(marks: Sequence[float], update_s: float | None = None) -> Trace:
     t_s = np.array(marks)
     work_j = 4.0 * t_s + 6.0 * (np.clip(t_s, 5.0, 15.0) - 5.0)

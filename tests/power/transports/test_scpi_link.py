@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +60,20 @@ def test_nobody_listens() -> None:
 def test_an_address_that_is_none() -> None:
     with pytest.raises(MeterUnavailable, match="'NONSENSE' cannot be opened"):
         VisaLink("NONSENSE")
+
+
+# pyvisa-py leaves the socket that did not connect to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_host_whose_name_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket.socket, "connect", unknown)
+    monkeypatch.setattr(socket.socket, "connect_ex", unknown)
+    with pytest.raises(MeterUnavailable, match=r"cannot be opened .*not known.*its address"):
+        VisaLink("TCPIP::no-such-host.invalid::5025::SOCKET")
+    gc.collect()
 
 
 def test_a_late_answer_is_not_taken_for_the_next() -> None:
