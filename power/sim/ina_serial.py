@@ -12,9 +12,10 @@ from power.drivers.common.ina_lines import VERSION, sealed
 from power.drivers.common.ina_registers import SENSORS
 from power.drivers.ina_serial import WRAP_US
 from power.errors import OptionInvalid
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
 from power.sim.common.pacing import clock_error_ppm
-from power.sim.common.serialline import SerialSettings, SerialSimulator
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 
 SERIAL, FIRMWARE = "WATTFARM-SIM-1", "1.0"
@@ -37,7 +38,7 @@ class SimulatedInaSerial(SerialSimulator):
         shunt_tolerance: float = 0.01,
         interval_s: float = 0.05,
         averaging_s: float = 0.042496,
-        **settings: Unpack[SerialSettings],
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(load, **settings)
         if sensor not in SENSORS:

@@ -20,9 +20,10 @@ from power.drivers.common.ppk2_words import (
     Words,
 )
 from power.drivers.nordic_ppk2 import LEAST_V, MOST_A, MOST_V, RATE_HZ
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
 from power.sim.common.pacing import clock_error_ppm
-from power.sim.common.serialline import SerialSettings, SerialSimulator
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 from power.trace import Floats
 
@@ -49,6 +50,7 @@ class SimulatedNordicPpk2(SerialSimulator):
     """`logic` gives the inputs D0–D7 at some times of the host, as bits."""
 
     driver = "nordic-ppk2"
+    sees_marker = True
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class SimulatedNordicPpk2(SerialSimulator):
         *,
         push_s: float = 0.02,
         logic: Callable[[Floats], Words] | None = None,
-        **settings: Unpack[SerialSettings],
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(load, **settings)
         self._sensor = self.sensor_of(current=CURRENT)
@@ -75,7 +77,8 @@ class SimulatedNordicPpk2(SerialSimulator):
     def options(self) -> dict[str, object]:
         """Its port, and the supply."""
         supply_v = min(MOST_V, max(LEAST_V, self.load.supply_v))
-        return {**super().options, "mode": "source", "supply_v": supply_v, "accuracy": dict(ACCURACY)}
+        found = {**super().options, "mode": "source", "supply_v": supply_v, "accuracy": dict(ACCURACY)}
+        return found if self.load.line is None else {**found, "marker": 0}
 
     def heard(self, data: bytes) -> None:
         """Do what each command says; what is none is passed over."""
@@ -151,4 +154,6 @@ class SimulatedNordicPpk2(SerialSimulator):
         words |= (index % COUNTERS).astype(np.uint32) << COUNTER_SHIFT
         if self._logic is not None:
             words |= self._logic(times_s).astype(np.uint32) << LOGIC_SHIFT
+        elif self.load.line is not None:  # on D0
+            words |= self.load.line.levels(times_s).astype(np.uint32) << LOGIC_SHIFT
         return words.astype("<u4")

@@ -21,8 +21,9 @@ from power.drivers.rdtech import (
     Um34c,
     checksum,
 )
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
-from power.sim.common.serialline import SerialSettings, SerialSimulator
+from power.sim.common.serialline import SerialSimulator
 
 
 class SimulatedRdTech(SerialSimulator):
@@ -30,7 +31,7 @@ class SimulatedRdTech(SerialSimulator):
 
     meter: type[RdTechMeter]
 
-    def __init__(self, load: Load, **settings: Unpack[SerialSettings]) -> None:
+    def __init__(self, load: Load, **settings: Unpack[Settings]) -> None:
         super().__init__(load, **settings)
         self._sensor = self.sensor_of(voltage=self.meter.voltage_limits, current=self.meter.current_limits)
         phase = 0.0 if self.seed is None else float(np.random.default_rng((self.seed, 2)).uniform())

@@ -7,8 +7,9 @@ from typing import Unpack
 import numpy as np
 
 from power.drivers.wattsup_pro import FIELDS, SIMULATED, Packets
+from power.sim.common.base import Settings
 from power.sim.common.load import Load
-from power.sim.common.serialline import SerialSettings, SerialSimulator
+from power.sim.common.serialline import SerialSimulator
 from power.specification import Specified
 
 LIMITS = Specified(0.015, 0.3)
@@ -21,7 +22,7 @@ class SimulatedWattsUpPro(SerialSimulator):
     driver = "wattsup-pro"
     supply_v = 230.0
 
-    def __init__(self, load: Load, **settings: Unpack[SerialSettings]) -> None:
+    def __init__(self, load: Load, **settings: Unpack[Settings]) -> None:
         super().__init__(load, **settings)
         self._sensor = self.sensor_of(current=Specified(LIMITS.of_reading, LIMITS.offset / load.supply_v))
         self._packets = Packets()

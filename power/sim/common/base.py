@@ -53,6 +53,8 @@ class Simulator(Served):
     """Name of the driver that reads it."""
     is_in_process: ClassVar[bool] = False
     """Whether only the process that it runs in can reach it: what stands behind a vendor's Python module."""
+    sees_marker: ClassVar[bool] = False
+    """Whether it has a spare channel, which is on the load's marker line where that has one."""
     takes_port: ClassVar[bool] = False
     """Whether it can be made with the TCP port that it listens on: `port`."""
     supply_v: ClassVar[float] = 5.0

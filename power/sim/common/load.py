@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from power.sim.common.line import MarkerLine
 from power.sim.common.waveforms import Waveform
 from power.timebase import HOST_TIME, Ticker, Timebase
 from power.trace import Floats
@@ -15,10 +16,14 @@ from power.trace import Floats
 
 @dataclass(frozen=True)
 class Load:
-    """A board on a supply of constant voltage. True quantities: instruments see them through a Sensor."""
+    """A board on a supply of constant voltage. True quantities: instruments see them through a Sensor.
+
+    line  its marker line, for instruments with a spare channel (Simulator.sees_marker); None: it has none
+    """
 
     waveform: Waveform
     supply_v: float = 5.0
+    line: MarkerLine | None = None
 
     def mean_w(self, start_s: Floats, end_s: Floats) -> Floats:
         """Return the mean power of each span."""
@@ -28,7 +33,8 @@ class Load:
 class ProcessLoad(Waveform):
     """The power of a machine whose processor time is read while it runs: idle_w + (max_w − idle_w) × utilisation.
 
-    It is known up to now only, at a resolution of `interval_s`; later times are taken to be idle. Linux counts processor time in
+    It is known up to now only, at a resolution of `interval_s` and whenever it is asked for a later time than it knows; the future
+    is taken to be idle. Linux counts processor time in
     steps of 10 ms: finer intervals would make peaks of them.
     """
 
@@ -65,14 +71,18 @@ class ProcessLoad(Waveform):
 
     def integral_j(self, t_s: Floats) -> Floats:
         """Return idle and what processor time adds to it."""
+        # An instrument that asks for its last interval would else never see what came after the last look.
+        if len(t_s) and self._times_s and float(np.max(t_s)) > self._times_s[-1]:
+            self._tick()
         with self._lock:
             times_s, cpu_s = np.array(self._times_s), np.array(self._cpu_s)
         busy_s: Floats = np.interp(t_s, times_s, cpu_s)
         return self._idle_w * t_s + (self._max_w - self._idle_w) * busy_s
 
     def _tick(self) -> bool:
-        now_s, cpu_s = self._timebase.now_ns() / 1e9, self._read_cpu_s()
         with self._lock:
-            self._times_s.append(now_s)
-            self._cpu_s.append(cpu_s)
+            now_s = self._timebase.now_ns() / 1e9
+            if not self._times_s or now_s > self._times_s[-1]:
+                self._times_s.append(now_s)
+                self._cpu_s.append(self._read_cpu_s())
         return True

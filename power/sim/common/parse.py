@@ -21,7 +21,7 @@ FORMS = {
     "step": "step=BEFORE_W,AFTER_W,SECONDS",
     "cpu": "cpu=IDLE_W,MAX_W[,PID]",
 }
-"""What can be written; "cpu" follows the processor time of this machine, or of one process."""
+"""What can be written; "cpu" follows the processor time of this machine, or of one process and all that it starts."""
 
 
 def parse_load(text: str) -> Waveform:
@@ -84,16 +84,44 @@ def machine_busy_s() -> float:
 
 
 class ProcessTime:
-    """A process's processor time as a part of the whole machine's, from its /proc/PID/stat; it stands still when that ends."""
+    """Processor time of a process and of all that it started, as a part of the whole machine's, from /proc/PID/stat (proc(5)).
+
+    It never goes back: what a process used stays when it ends. farmd runs its models in processes of their own.
+    """
 
     def __init__(self, pid: int) -> None:
-        self._stat = Path(f"/proc/{pid}/stat")
-        self._last_s = 0.0
+        self._is_ours, self._used_s, self._sum_s = {pid: True}, {pid: 0.0}, 0.0
+        self()
 
     def __call__(self) -> float:
         """Return the time so far, s."""
-        with contextlib.suppress(OSError):
-            fields = self._stat.read_text().rpartition(")")[2].split()
-            ticks = int(fields[11]) + int(fields[12])  # utime, stime
-            self._last_s = ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
-        return self._last_s
+        alive = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+        self._is_ours = {pid: ours for pid, ours in self._is_ours.items() if pid in alive}
+        for pid in sorted(
+            alive - self._is_ours.keys()
+        ):  # whoever started a process has, as a rule, the lower number
+            self._is_ours[pid] = self._is_ours.get(_parent(pid), False)
+        for pid, ours in self._is_ours.items():
+            if ours:
+                used_s = _used_s(pid)
+                # One that was not there before was started meanwhile: all of its time is new.
+                self._sum_s += max(0.0, used_s - self._used_s.get(pid, 0.0))
+                self._used_s[pid] = used_s
+        return self._sum_s / (os.cpu_count() or 1)
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _used_s(pid: int) -> float:
+    """Return the processor time of a process, s; 0 where it has just ended."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0  # utime, stime
+
+
+def _stat(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []

@@ -101,6 +101,7 @@ class SimulatedScope(ScpiSimulator):
     """
 
     model: ClassVar[ScopeModel]
+    sees_marker: ClassVar[bool] = True
     clock_ppm: ClassVar[float] = 10.0
     beyond: ClassVar[float] = 1.0
     keeps_partial: ClassVar[bool] = False
@@ -130,7 +131,10 @@ class SimulatedScope(ScpiSimulator):
     @property
     def options(self) -> dict[str, object]:
         """The VISA address and what the probes are on."""
-        return {**super().options, **self.wiring.options()}
+        found = {**super().options, **self.wiring.options()}
+        if self.load.line is not None and self.wiring.marker is not None:
+            found["marker"] = {"channel": self.wiring.marker, "level_v": 0.5 * self.wiring.high_v}
+        return found
 
     def channel(self, number: int) -> Channel:
         """Return the settings of a channel. Raises ScpiError if there is none of this number."""
@@ -237,7 +241,7 @@ class SimulatedScope(ScpiSimulator):
             shown_s += self._placed * record.interval_s
         t_s = (self._trigger_s or 0.0) + shown_s / (1.0 + self._skew)
         if number == wiring.marker:
-            high = np.zeros(count, np.bool_)
+            high = np.zeros(count, np.bool_) if self.load.line is None else self.load.line.levels(t_s)
             for start_s, end_s in wiring.high_s:
                 high |= (t_s >= start_s) & (t_s < end_s)
             return np.where(high, wiring.high_v, 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Unpack
@@ -14,27 +13,12 @@ from power.sim.common.load import Load
 from power.sim.common.pty import Pty
 from power.timebase import MonotonicTime, Ticker
 
-SETTLE_S = 2.0
-
-
-class SerialSettings(Settings, total=False):
-    """What instruments on a serial line can be made with."""
-
-    consumed: Callable[[], int] | None
-
 
 class SerialSimulator(Simulator):
-    """Serves on a pseudo-terminal. Subclasses take what the host sends in `heard` and send through `say`.
+    """Serves on a pseudo-terminal. Subclasses take what the host sends in `heard` and send through `say`."""
 
-    `consumed` counts the bytes that the host has read; None counts what a line of this process has read, in virtual time only:
-    in real time, nobody has to wait for it.
-    """
-
-    def __init__(
-        self, load: Load, *, consumed: Callable[[], int] | None = None, **settings: Unpack[Settings]
-    ) -> None:
+    def __init__(self, load: Load, **settings: Unpack[Settings]) -> None:
         super().__init__(load, **settings)
-        self._consumed = consumed
         self._said = 0
         self._last = b""
         self._pty = Pty(self.heard)
@@ -82,14 +66,9 @@ class SerialSimulator(Simulator):
         self._pty.send(self._spoilt(data))
 
     def settled(self) -> None:
-        """Wait until the host has read everything."""
-        if self._consumed is None and not isinstance(self.timebase, MonotonicTime):
+        """Wait until a host of this process has read everything; in real time, nobody has to wait for it."""
+        if not isinstance(self.timebase, MonotonicTime):
             self._pty.settle()
-        until_s = time.monotonic() + SETTLE_S
-        while self._consumed is not None and self._consumed() < self._pty.sent_bytes:
-            if time.monotonic() > until_s:
-                return
-            time.sleep(0.0001)
 
     def _spoilt(self, data: bytes) -> bytes:
         faults = self.faults
