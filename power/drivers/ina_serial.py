@@ -19,7 +19,7 @@ import numpy as np
 from power.drivers.common.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
 from power.drivers.common.ina_lines import About, LineCutter, Row
 from power.drivers.common.ina_registers import Sensor
-from power.drivers.common.serial_instrument import SerialInstrument
+from power.drivers.common.serial_instrument import SerialStream
 from power.errors import LinkLost, NoReading, WrongInstrument
 from power.meter import Identity
 from power.options import Options
@@ -41,10 +41,11 @@ WRAP_US = 1 << 32
 USUAL_V = 5.0
 
 
-class InaSerial(SerialInstrument, StreamedInstrument):
+class InaSerial(SerialStream, StreamedInstrument):
     """The sum of the channels."""
 
     driver = "ina-serial"
+    stop_command = STOP
     reading: Reading = "average"
     """The sensor averages."""
     fetch_s = 0.1
@@ -65,7 +66,6 @@ class InaSerial(SerialInstrument, StreamedInstrument):
         self._shunt_ohm, self._shunt_tolerance, self._channels = shunt_ohm, shunt_tolerance, tuple(channels)
         self.clock_ppm = clock_ppm
         self._about: About | None = None
-        self._reader: LineReader | None = None
         self._grid = _Grid(1.0)
         self._cutter = LineCutter()
         self._pending: dict[int, dict[int, Row]] = {}
@@ -164,17 +164,6 @@ class InaSerial(SerialInstrument, StreamedInstrument):
         last = self.fetch()
         self._stop()
         return last
-
-    def make_safe(self) -> None:
-        """Stop the lines; the sensors measure on."""
-        self._stop()
-
-    def _stop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.stop()
-        if self._line is not None:
-            self._line.write(STOP)
 
     @property
     def _told(self) -> About:

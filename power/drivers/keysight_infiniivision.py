@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from power.drivers.common.base import Start, wrong_instrument
 from power.drivers.common.codes import Decoder, Scaling
+from power.drivers.common.preamble import Preamble
 from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
 from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import InstrumentError, ReplyInvalid
@@ -49,49 +49,6 @@ SLOWEST_BYTES_A_S = 2e5
 POLL_S = 0.001
 GAIN_OF_FULL_SCALE = 0.02
 OFFSET_OF_OFFSET, DIVISIONS_OFF, OFF_V = 0.01, 0.1, 2e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Preamble:
-    """The answer to :WAVeform:PREamble?: y = (code − yref) · yinc + yorg, t = (i − xref) · xinc + xorg."""
-
-    format: int
-    kind: int
-    points: int
-    count: int
-    x_increment: float
-    x_origin: float
-    x_reference: float
-    y_increment: float
-    y_origin: float
-    y_reference: float
-
-    @classmethod
-    def parse(cls, answer: str, where: str) -> Self:
-        """Read the ten fields. Raises ReplyInvalid if they are not ten numbers."""
-        try:
-            numbers = [float(field) for field in answer.split(",")]
-            made = cls(*(int(number) for number in numbers[:4]), *numbers[4:])
-        except (ValueError, TypeError, OverflowError):
-            raise ReplyInvalid(
-                f"{where} sent the preamble '{answer[:80]}', which is not ten numbers."
-            ) from None
-        if not (made.x_increment > 0.0 and made.y_increment > 0.0 and made.points > 0):
-            raise ReplyInvalid(f"{where} sent the preamble '{answer[:80]}', which describes no waveform.")
-        return made
-
-    @property
-    def start_s(self) -> float:
-        """Time of the first point from the trigger."""
-        return self.x_origin - self.x_reference * self.x_increment
-
-    def scaling(self, width: int) -> Scaling:
-        """How codes become V. 0 is a point that was not acquired; 1 and all ones are off the screen (:WAVeform:DATA?)."""
-        dtype = FORMATS[width][2]
-        zero = self.y_origin - self.y_reference * self.y_increment
-        # In WORD format the converter's code is the upper byte, unless it was averaged.
-        low, high = (1, 0xFF) if width == 1 else (0x01FF, 0xFF00)
-        return Scaling(dtype, self.y_increment, zero, low, high, hole=0)
 
 
 class InfiniiVision(ScpiInstrument, Oscilloscope):
@@ -155,7 +112,9 @@ class InfiniiVision(ScpiInstrument, Oscilloscope):
         made_s, rate_hz = self._number(":TIMebase:RANGe?"), self._number(":ACQuire:SRATe?")
         self._check_errors()
         if not (made_s > 0.0 and rate_hz > 0.0):
-            raise ReplyInvalid(f"{self._where} says that it takes {rate_hz:g} S/s for {made_s:g} s.")
+            raise ReplyInvalid(
+                f"{self._where} says that it takes {rate_hz:g} S/s for {made_s:g} s; see its screen."
+            )
         self._record = Record(max(1, round(made_s * rate_hz)), 1.0 / rate_hz, record.mode, record.pretrigger)
         return self._record
 
@@ -190,12 +149,12 @@ class InfiniiVision(ScpiInstrument, Oscilloscope):
         link.write(f":WAVeform:SOURce CHANnel{channel}")
         preamble = Preamble.parse(link.query(":WAVeform:PREamble?"), self._where)
         self._check(preamble, record)
-        decoder = Decoder(preamble.points, preamble.scaling(width), self._where)
+        decoder = Decoder(preamble.points, _scaling(preamble, width), self._where)
         with link.patience(TRANSFER_S + preamble.points * width / SLOWEST_BYTES_A_S):
             decoder.add(link.query_block(":WAVeform:DATA?"), preamble.points)
         decoder.check_complete()
         self._check_errors()
-        return Waveform(preamble.start_s, preamble.x_increment, decoder.values, decoder.clipped)
+        return Waveform(preamble.start_s, preamble.x_increment_s, decoder.values, decoder.clipped)
 
     def specified(self, channel: ChannelSetting) -> Specified:
         """Return the limits of a DC voltage."""
@@ -273,13 +232,24 @@ class InfiniiVision(ScpiInstrument, Oscilloscope):
         wrong = None
         if preamble.kind not in TYPES[record.mode][1] or preamble.format != FORMATS[_width(record)][0]:
             wrong = f"format {preamble.format} and type {preamble.kind}, which were not set"
-        span_s = preamble.points * preamble.x_increment
+        span_s = preamble.points * preamble.x_increment_s
         if abs(span_s / record.duration_s - 1.0) > 0.02:
             wrong = f"{span_s:.4g} s of a record of {record.duration_s:.4g} s"
         if abs(preamble.start_s + record.pretrigger * record.duration_s) > 0.02 * record.duration_s:
             wrong = f"a record that begins {preamble.start_s:.4g} s from its trigger"
         if wrong is not None:
             raise ReplyInvalid(f"{self._where} sends {wrong}; check that nobody changed its settings.")
+
+
+def _scaling(preamble: Preamble, width: int) -> Scaling:
+    """Return how codes become V: y = (code − yref) · yinc + yorg.
+
+    0 is a point that was not acquired; 1 and all ones are off the screen (:WAVeform:DATA?).
+    """
+    zero = preamble.y_origin - preamble.y_reference * preamble.y_increment_v
+    # In WORD format the converter's code is the upper byte, unless it was averaged.
+    low, high = (1, 0xFF) if width == 1 else (0x01FF, 0xFF00)
+    return Scaling(FORMATS[width][2], preamble.y_increment_v, zero, low, high, hole=0)
 
 
 def specified(channel: ChannelSetting) -> Specified:

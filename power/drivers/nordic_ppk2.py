@@ -15,7 +15,7 @@ from typing import Self
 
 from power.drivers.common.base import SIMULATED_SERIAL, Block, Start, StreamedInstrument
 from power.drivers.common.ppk2_words import LOGIC_SHIFT, Converter, Modifiers, WordStream, parse_metadata
-from power.drivers.common.serial_instrument import SerialInstrument
+from power.drivers.common.serial_instrument import SerialStream
 from power.errors import LinkLost, NoReading, ReplyInvalid, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options
@@ -49,10 +49,11 @@ def set_voltage(supply_v: float) -> bytes:
     return b"\x0d" + round(supply_v * 1e3).to_bytes(2, "big")
 
 
-class NordicPpk2(SerialInstrument, StreamedInstrument):
+class NordicPpk2(SerialStream, StreamedInstrument):
     """One kit."""
 
     driver = "nordic-ppk2"
+    stop_command = STOP
     scope: Scope = "board"
     reading: Reading = "instantaneous"
     """Momentary values."""
@@ -76,7 +77,6 @@ class NordicPpk2(SerialInstrument, StreamedInstrument):
         self._supply_v, self._mode, self._marker = supply_v, mode, marker
         self._switch_on, self._spike_filter = switch_on, spike_filter
         self._modifiers = Modifiers()
-        self._reader: LineReader | None = None
         self._words, self._converter = WordStream(), Converter(self._modifiers.table_a(supply_v))
         self._lateness = _Lateness(0, port)
         self._heard_ns = 0
@@ -157,17 +157,6 @@ class NordicPpk2(SerialInstrument, StreamedInstrument):
         self._lateness.close()
         self._stop()
         return last
-
-    def make_safe(self) -> None:
-        """Stop sampling. The board keeps its power."""
-        self._stop()
-
-    def _stop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.stop()
-        if self._line is not None:
-            self._line.write(STOP)
 
     def _await_first(self, reader: LineReader) -> None:
         # Time has to pass for it, in a simulation too, where that takes none.

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from power.drivers.common.base import SIMULATED_SERIAL, PushedInstrument
-from power.drivers.common.readings import Rising, document, member, reading, step_of
-from power.drivers.tasmota import topic_of
+from power.drivers.common.readings import Rising, document, member, reading, step_of, text_or_none, topic_of
 from power.errors import InstrumentError, LinkLost, MeterUnavailable, NoReading, PowerError, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options
@@ -147,10 +146,14 @@ class Shelly(PushedInstrument):
         except Exception:
             self.disconnect()
             raise
-        firmware = _text(member(info, "fw_ver" if self._is_first else "ver"))
+        firmware = text_or_none(member(info, "fw_ver" if self._is_first else "ver"))
         simulated = str(member(info, "id")).startswith(SIMULATED_SERIAL)
         return Identity(
-            "Shelly", _text(member(info, "model")), _text(member(info, "mac")), firmware, simulated
+            "Shelly",
+            text_or_none(member(info, "model")),
+            text_or_none(member(info, "mac")),
+            firmware,
+            simulated,
         )
 
     def begin(self) -> None:
@@ -356,7 +359,3 @@ class Shelly(PushedInstrument):
         with self._answered:
             self._answers += 1
             self._answered.notify_all()
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Self
 
 from power.drivers.common.base import SIMULATED_SERIAL, PolledInstrument
-from power.drivers.common.readings import Rising, document, member, reading, step_of
+from power.drivers.common.readings import Rising, document, member, reading, step_of, text_or_none, topic_of
 from power.errors import LinkLost, MeterUnavailable, NoReading, WrongInstrument
 from power.meter import Identity, Scope
 from power.options import Options
@@ -123,7 +123,11 @@ class Tasmota(PolledInstrument):
         mac, version = member(network, "StatusNET", "Mac"), member(firmware, "StatusFWR", "Version")
         hardware, host = member(firmware, "StatusFWR", "Hardware"), member(network, "StatusNET", "Hostname")
         return Identity(
-            "Tasmota", _text(hardware), _text(mac), _text(version), str(host).startswith(SIMULATED_SERIAL)
+            "Tasmota",
+            text_or_none(hardware),
+            text_or_none(mac),
+            text_or_none(version),
+            str(host).startswith(SIMULATED_SERIAL),
         )
 
     def begin(self) -> None:
@@ -206,15 +210,3 @@ class Tasmota(PolledInstrument):
     def _values(self, answer: object) -> dict[str, object] | None:
         found = member(answer, "StatusSNS", "ENERGY")
         return found if isinstance(found, dict) else None
-
-
-def topic_of(options: Options) -> str:
-    """Take topic, which must be the name of one device."""
-    topic = options.text("topic").strip("/")
-    if not topic or any(letter in topic for letter in "+#\0"):
-        options.fail(f"topic must name one device, not {topic!r}")
-    return topic
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -15,15 +15,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from power.drivers.common.base import Start, check_model, parse_idn
+from power.drivers.common.base import Start
 from power.drivers.common.codes import Decoder, Scaling
 from power.drivers.common.scope import ChannelSetting, Oscilloscope, Record, ScopeModel, Waveform
+from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import InstrumentError, NoReading, ReplyInvalid
 from power.meter import Identity
 from power.options import Options
 from power.specification import Specified
 from power.timebase import Timebase
-from power.transports.scpi import ScpiLink, VisaLink
+from power.transports.scpi import ScpiLink
 
 MODELS = ("MDO4",)
 RECORD_LENGTHS = (1_000, 10_000, 100_000, 1_000_000, 5_000_000, 10_000_000, 20_000_000)
@@ -59,15 +60,16 @@ OFFSET_OF_OFFSET = 0.005
 DIVISIONS_OFF = 0.2 + 0.1
 
 
-class Mdo4000(Oscilloscope):
+class Mdo4000(ScpiInstrument, Oscilloscope):
     """One oscilloscope; `resource` is its VISA address."""
 
     driver = "tektronix-mdo4000"
+    models = MODELS
     clock_ppm = 5.0
 
     def __init__(self, resource: str, timebase: Timebase, *, link: ScpiLink | None = None) -> None:
         """`link` is for tests; else `resource` is opened by `connect`."""
-        self._resource, self._timebase, self._link = resource, timebase, link
+        super().__init__(resource, timebase, link)
         self._found_header: str | None = None
         self._record: Record | None = None
 
@@ -81,21 +83,6 @@ class Mdo4000(Oscilloscope):
         """All of the family are alike in what matters here."""
         return MODEL
 
-    def connect(self) -> Identity:
-        """Identify it and let it send headers: answers are then known by name."""
-        link = self._link = self._link or VisaLink(self._resource)
-        try:
-            identity = parse_idn(link.query("*IDN?"))
-            check_model(identity, MODELS, self.driver, link.address)
-            link.write("*CLS")
-            self._found_header = self._ask("HEADer?")
-            link.write("HEADer 1")
-            self._check_errors()
-        except Exception:
-            link.close()
-            raise
-        return identity
-
     def set_up(self, channels: Sequence[ChannelSetting], record: Record) -> Record:
         """Set channels, time base, acquisition, a trigger that only a command sets off, and the transfer."""
         link = self._connected
@@ -105,23 +92,25 @@ class Mdo4000(Oscilloscope):
             link.write(f"SELect:CH{number} {'ON' if number in used else 'OFF'}")
         for channel in channels:
             self._set_channel(channel)
-        for command in (
-            "HORizontal:DELay:MODe OFF",
-            f"HORizontal:POSition {100.0 * record.pretrigger:g}",
-            f"HORizontal:RECOrdlength {record.points}",
-            f"HORizontal:SCAle {scale_of(record.duration_s):g}",
-            f"ACQuire:MODe {'HIRes' if record.mode == 'hires' else 'SAMple'}",
-            "ACQuire:STOPAfter SEQuence",
-        ):
-            link.write(command)
+        self._write(
+            [
+                "HORizontal:DELay:MODe OFF",
+                f"HORizontal:POSition {100.0 * record.pretrigger:g}",
+                f"HORizontal:RECOrdlength {record.points}",
+                f"HORizontal:SCAle {scale_of(record.duration_s):g}",
+                f"ACQuire:MODe {'HIRes' if record.mode == 'hires' else 'SAMple'}",
+                "ACQuire:STOPAfter SEQuence",
+            ]
+        )
         first = channels[0]
-        for command in (
-            "TRIGger:A:TYPe EDGe",
-            f"TRIGger:A:EDGE:SOUrce CH{first.number}",
-            "TRIGger:A:MODe NORMal",
-            f"TRIGger:A:LEVel:CH{first.number} {first.offset_v + 0.49 * first.range_v:g}",
-        ):
-            link.write(command)
+        self._write(
+            [
+                "TRIGger:A:TYPe EDGe",
+                f"TRIGger:A:EDGE:SOUrce CH{first.number}",
+                "TRIGger:A:MODe NORMal",
+                f"TRIGger:A:LEVel:CH{first.number} {first.offset_v + 0.49 * first.range_v:g}",
+            ]
+        )
         return self._read_back(record)
 
     def arm(self) -> None:
@@ -191,21 +180,13 @@ class Mdo4000(Oscilloscope):
         """Stop, and give back headers and free running."""
         if self._link is not None and self._found_header is not None:
             header = "0" if self._found_header in ("0", "OFF") else "1"
-            self._link.write("ACQuire:STATE STOP")
-            self._link.write("ACQuire:STOPAfter RUNSTop")
-            self._link.write(f"HEADer {header}")
+            self._write_anyway(["ACQuire:STATE STOP", "ACQuire:STOPAfter RUNSTop", f"HEADer {header}"])
 
-    def disconnect(self) -> None:
-        """Close the line."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    @property
-    def _connected(self) -> ScpiLink:
-        if self._link is None:
-            raise NoReading("The oscilloscope was not connected.")
-        return self._link
+    def _set_up(self, link: ScpiLink, identity: Identity) -> None:
+        link.write("*CLS")
+        self._found_header = self._ask("HEADer?")
+        link.write("HEADer 1")  # answers are known by name then
+        self._check_errors()
 
     @property
     def _where(self) -> str:
@@ -223,16 +204,17 @@ class Mdo4000(Oscilloscope):
         if abs(_float(self._ask(f"{name}:PRObe:GAIN?"), self._where) / gain - 1.0) > 1e-3:
             link.write(f"{name}:PRObe:GAIN {gain:g}")
         bandwidth = "FULl" if channel.bandwidth_hz is None else f"{channel.bandwidth_hz:g}"
-        for command in (
-            f"{name}:TERmination MEG",
-            f"{name}:COUPling {channel.coupling}",
-            f"{name}:BANdwidth {bandwidth}",
-            f"{name}:SCAle {channel.range_v / DIVISIONS_HIGH:g}",
-            f"{name}:POSition 0",
-            f"{name}:OFFSet {channel.offset_v:g}",
-            f"{name}:DESKew {channel.deskew_s:g}",
-        ):
-            link.write(command)
+        self._write(
+            [
+                f"{name}:TERmination MEG",
+                f"{name}:COUPling {channel.coupling}",
+                f"{name}:BANdwidth {bandwidth}",
+                f"{name}:SCAle {channel.range_v / DIVISIONS_HIGH:g}",
+                f"{name}:POSition 0",
+                f"{name}:OFFSet {channel.offset_v:g}",
+                f"{name}:DESKew {channel.deskew_s:g}",
+            ]
+        )
         made_v = _float(self._ask(f"{name}:SCAle?"), self._where) * DIVISIONS_HIGH
         if abs(made_v / channel.range_v - 1.0) > 0.01:
             raise InstrumentError(
@@ -249,7 +231,9 @@ class Mdo4000(Oscilloscope):
         rate_hz = _float(self._ask("HORizontal:SAMPLERate?"), self._where)
         self._check_errors()
         if points < 1 or not rate_hz > 0.0:
-            raise ReplyInvalid(f"{self._where} says that it takes {points} points at {rate_hz:g} S/s.")
+            raise ReplyInvalid(
+                f"{self._where} says that it takes {points} points at {rate_hz:g} S/s; see its screen."
+            )
         self._record = Record(points, 1.0 / rate_hz, record.mode, record.pretrigger)
         return self._record
 
@@ -265,7 +249,7 @@ class Mdo4000(Oscilloscope):
         link = self._connected
         answer = link.query("*ESR?")
         if not answer.isdigit():
-            raise ReplyInvalid(f"{self._where} answered '*ESR?' with '{answer[:60]}'.")
+            raise ReplyInvalid(f"{self._where} answered '*ESR?' with '{answer[:60]}'; measure again.")
         # Events can only be read after *ESR? was.
         events = self._ask("ALLEv?")
         if int(answer) & ERROR_BITS:
@@ -299,7 +283,7 @@ def parse_preamble(answer: str, where: str) -> Mapping[str, str]:
             found[PREAMBLE[place]] = text.strip('"')
     missing = [name for name in PREAMBLE if name not in found]
     if missing:
-        raise ReplyInvalid(f"{where} sent a preamble without {missing[0]}: '{answer[:80]}'.")
+        raise ReplyInvalid(f"{where} sent a preamble without {missing[0]}: '{answer[:80]}'; measure again.")
     return found
 
 
@@ -346,4 +330,4 @@ def _float(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ReplyInvalid(f"{where} answered '{text[:60]}' where a number was due.") from None
+        raise ReplyInvalid(f"{where} answered '{text[:60]}' where a number was due; measure again.") from None

@@ -10,6 +10,7 @@ import math
 from decimal import Decimal
 
 from power.errors import InstrumentError, ReplyInvalid
+from power.options import Options
 
 NOTHING = ("", "nan", "null", "none", "n/a", "-")
 
@@ -62,6 +63,19 @@ def step_of(value: object) -> float | None:
         exponent = value.as_tuple().exponent
         return 10.0**exponent if isinstance(exponent, int) else None
     return 1.0 if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text_or_none(value: object) -> str | None:
+    """Return a text that says something; None for anything else."""
+    return value if isinstance(value, str) and value else None
+
+
+def topic_of(options: Options) -> str:
+    """Take topic, which must be the name of one device."""
+    topic = options.text("topic").strip("/")
+    if not topic or any(letter in topic for letter in "+#\0"):
+        options.fail(f"topic must name one device, not {topic!r}")
+    return topic
 
 
 class Rising:

@@ -14,17 +14,16 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from power.drivers.common.base import wrong_instrument
 from power.drivers.common.codes import Decoder, Scaling
+from power.drivers.common.preamble import Preamble
 from power.drivers.common.scope import ChannelSetting, Record, ScopeModel, Waveform
 from power.drivers.common.single_shot import (
     ROWS,
     SingleShotScope,
     Words,
-    check_finite,
     is_limited,
     scale_v,
     spans,
@@ -46,49 +45,6 @@ ATTENUATIONS = steps_from(0.01, 16)
 """Of the probes that can be set: 0.01 to 1000."""
 FULL_SCALE_READ = 8.0 / 6.0
 """The gain's limit is a part of full scale, 8 squares, and is verified over 6 of them (the performance verification guides)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preamble:
-    """The answer to :WAVeform:PREamble?."""
-
-    format: int
-    kind: int
-    points: int
-    count: int
-    x_increment_s: float
-    x_origin_s: float
-    x_reference: float
-    y_increment_v: float
-    y_origin: float
-    y_reference: float
-
-    @classmethod
-    def parse(cls, answer: str, resource: str) -> Self:
-        """Read the ten fields. Raises ReplyInvalid if they are not ten numbers."""
-        fields = answer.split(",")
-        try:
-            numbers = [float(field) for field in fields]
-        except ValueError:
-            numbers = []
-        if len(numbers) != 10:
-            raise ReplyInvalid(f"'{resource}' sent the preamble '{answer[:80]}', which is not ten numbers.")
-        check_finite(numbers, "preamble", resource)
-        made = cls(*(int(number) for number in numbers[:4]), *numbers[4:])
-        if made.x_increment_s <= 0.0 or made.y_increment_v == 0.0:
-            raise ReplyInvalid(f"'{resource}' sent the preamble '{answer[:80]}', which scales nothing.")
-        return made
-
-    @property
-    def scaling(self) -> Scaling:
-        """How bytes become V."""
-        zero_v = -(self.y_origin + self.y_reference) * self.y_increment_v
-        return Scaling("u1", self.y_increment_v, zero_v, 0, LAST_CODE)
-
-    @property
-    def start_s(self) -> float:
-        """Time of the first point from the trigger."""
-        return self.x_origin_s - self.x_reference * self.x_increment_s
 
 
 class RigolScope(SingleShotScope):
@@ -186,9 +142,9 @@ class RigolScope(SingleShotScope):
                 f":WAVeform:STOP {record.points}",
             ]
         )
-        preamble = Preamble.parse(self._connected.query(":WAVeform:PREamble?"), self._resource)
+        preamble = Preamble.parse(self._connected.query(":WAVeform:PREamble?"), f"'{self._resource}'")
         self._check_preamble(preamble, record)
-        decoder = Decoder(record.points, preamble.scaling, f"The oscilloscope at '{self._resource}'")
+        decoder = Decoder(record.points, _scaling(preamble), f"The oscilloscope at '{self._resource}'")
         for first in range(0, record.points, self.batch_points):
             last = min(first + self.batch_points, record.points)
             self._write([f":WAVeform:STARt {first + 1}", f":WAVeform:STOP {last}"])
@@ -242,3 +198,9 @@ class RigolScope(SingleShotScope):
             FULL_SCALE_READ * (gain_fine if fine else gain),
             0.1 * div_v + 2e-3 * channel.attenuation + of_offset * abs(channel.offset_v),
         )
+
+
+def _scaling(preamble: Preamble) -> Scaling:
+    """Return how bytes become V."""
+    zero_v = -(preamble.y_origin + preamble.y_reference) * preamble.y_increment_v
+    return Scaling("u1", preamble.y_increment_v, zero_v, 0, LAST_CODE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
+from typing import ClassVar
 
 from power.drivers.common.base import Instrument
 from power.errors import LinkLost, PowerError
 from power.meter import Identity
 from power.timebase import Timebase
+from power.transports.reader import LineReader
 from power.transports.serialport import Line, SerialLine
 
 
@@ -47,3 +49,21 @@ class SerialInstrument(Instrument):
         if self._line is None:
             raise LinkLost(f"The serial line '{self._port}' is not open.")
         return self._line
+
+
+class SerialStream(SerialInstrument):
+    """An instrument that sends by itself, read in a thread between `begin`, which makes `_reader`, and `_stop`."""
+
+    stop_command: ClassVar[bytes]
+    _reader: LineReader | None = None
+
+    def make_safe(self) -> None:
+        """Let it be silent; whatever else it does goes on."""
+        self._stop()
+
+    def _stop(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
+        if self._line is not None:
+            self._line.write(self.stop_command)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from power.catalogue import make_meter
+from power.drivers.common.preamble import Preamble
 from power.drivers.common.scope import ChannelSetting, Record
-from power.drivers.keysight_infiniivision import InfiniiVision, Preamble, specified
+from power.drivers.keysight_infiniivision import InfiniiVision, _scaling, specified
 from power.errors import InstrumentError, LinkLost, OptionInvalid, PowerError, ReplyInvalid
 from power.meter import Meter
 from power.sim.common.base import Simulator
@@ -119,7 +120,7 @@ def test_dialogue() -> None:
 
 def test_the_formula_of_the_programmers_guide() -> None:
     made = Preamble.parse("+0,+0,+100,+1,+1.0E-06,-5.0E-05,+10,+4.0E-02,+1.0E+00,+128", "The scope")
-    scaling = made.scaling(1)
+    scaling = _scaling(made, 1)
     assert scaling.zero + scaling.gain * 178 == pytest.approx((178 - 128) * 0.04 + 1.0)
     assert made.start_s == pytest.approx((0 - 10) * 1e-6 - 5e-5)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from power.drivers.common.codes import Decoder
-from power.drivers.common.rigol import Preamble
+from power.drivers.common.preamble import Preamble
+from power.drivers.common.rigol import _scaling
 from power.drivers.common.scope import ChannelSetting, Record
 from power.drivers.rigol_ds1000z import RigolDs1000z
 from power.drivers.rigol_mso5000 import RigolMso5000
@@ -138,7 +139,7 @@ def test_dialogue() -> None:
 
 def test_vector_of_the_preamble() -> None:
     preamble = Preamble.parse("0,2,1200,1,2.0e-9,-6.0e-7,0,0.008,50,127", "X")
-    decoder = Decoder(1, preamble.scaling, "X")
+    decoder = Decoder(1, _scaling(preamble), "X")
     decoder.add(bytes([200]), 1)
     assert decoder.values[0] == pytest.approx(0.184)
     assert preamble.start_s == -6e-7
@@ -151,8 +152,8 @@ def test_vector_of_the_preamble() -> None:
         ("0,2,6000,1,4e-3,0,0,8e-3,50,127,1", "not ten numbers"),
         ("0,2,6000,1,4e-3,0,0,eight,50,127", "not ten numbers"),
         ("0,2,6000,1,nan,0,0,8e-3,50,127", "no usable numbers"),
-        ("0,2,6000,1,0,0,0,8e-3,50,127", "scales nothing"),
-        ("0,2,6000,1,4e-3,0,0,0,50,127", "scales nothing"),
+        ("0,2,6000,1,0,0,0,8e-3,50,127", "describes no waveform"),
+        ("0,2,6000,1,4e-3,0,0,0,50,127", "describes no waveform"),
         ("", "not ten numbers"),
     ],
 )
