@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from power.sim.common.broker import MqttBroker
+
 
 @pytest.fixture(scope="session", autouse=True)
 def listeners_that_look_up_often() -> Iterator[None]:
@@ -13,3 +15,10 @@ def listeners_that_look_up_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("power.meters.pushed.WAIT_S", 0.005)
         yield
+
+
+@pytest.fixture
+def broker() -> Iterator[MqttBroker]:
+    """A broker on this machine."""
+    with MqttBroker() as made:
+        yield made

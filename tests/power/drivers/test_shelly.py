@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,7 +13,6 @@ from power.drivers.shelly import Shelly
 from power.errors import (
     InstrumentError,
     LinkLost,
-    MeterUnavailable,
     PowerError,
     ReplyInvalid,
     WrongInstrument,
@@ -22,7 +20,6 @@ from power.errors import (
 from power.meter import Meter
 from power.sim.common.base import Simulator
 from power.sim.common.broker import MqttBroker
-from power.sim.common.clock import VirtualTime
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load
 from power.sim.common.waveforms import Constant
@@ -30,7 +27,7 @@ from power.sim.shelly import SimulatedShelly
 from power.timebase import HOST_TIME, Timebase
 from power.transports.mqtt import Broker, Message, MqttLine
 from tests.power.brokerscript import Question, Script
-from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
+from tests.power.trials import Levels, Timing, check_coverage
 
 FIRST, LATER = "shellies/shellyplug-s-6A6375", "shellyplusplugs-a8032ab1"
 INFO = '{"id":"shellyplug-s-6A6375","model":"SHPLG-S","mac":"BCFF4D6A6375","fw_ver":"1.14.0"}'
@@ -215,18 +212,6 @@ def test_one_that_may_only_be_listened_to() -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let recordings end at once: hundreds of them do."""
-    monkeypatch.setattr("power.meters.pushed.WAIT_S", 0.005)
-
-
-@pytest.fixture
-def broker() -> Iterator[MqttBroker]:
-    with MqttBroker() as made:
-        yield made
-
-
-@pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[MqttLine]:
     """The lines that drivers open, so that a simulator in virtual time can wait for what they have taken."""
     lines: list[MqttLine] = []
@@ -260,7 +245,6 @@ PLUG = Levels(idle_w=20.0, active_w=60.0)
     ],
 )
 def test_energies_lie_within_their_uncertainty(
-    quick: None,
     broker: MqttBroker,
     prefix: str,
     read: str,
@@ -287,7 +271,7 @@ def test_energies_lie_within_their_uncertainty(
     )
 
 
-def test_what_it_sends_by_itself_is_enough(quick: None, broker: MqttBroker, taken: list[MqttLine]) -> None:
+def test_what_it_sends_by_itself_is_enough(broker: MqttBroker, taken: list[MqttLine]) -> None:
     def make(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
         taken.clear()
         return SimulatedShelly(
@@ -302,17 +286,6 @@ def test_what_it_sends_by_itself_is_enough(quick: None, broker: MqttBroker, take
 
     timing = Timing(80.0, 160.0, 15.0)
     check_coverage("shelly", make, levels=PLUG, timing=timing, options={"interval_s": 100.0}, trials=60)
-
-
-def test_energy_in_real_time() -> None:
-    check_in_real_time(
-        "shelly",
-        specimens(SimulatedShelly, update_s=0.1),
-        levels=Levels(idle_w=200.0, active_w=2000.0),
-        timing=Timing(1.0, 1.5, 0.25),
-        options={"interval_s": 0.2},
-        seed=3,
-    )
 
 
 def opened(simulator: SimulatedShelly, timebase: Timebase, **settings: object) -> Meter:
@@ -368,19 +341,6 @@ def test_faults_from_the_start(broker: MqttBroker, faults: Faults) -> None:
             opened(simulator, HOST_TIME)
 
 
-def test_switched_off_in_mid_run(broker: MqttBroker) -> None:
-    time = VirtualTime()
-    with SimulatedShelly(Load(Constant(30.0)), timebase=time, broker=broker.address) as simulator:
-        meter = opened(simulator, time)
-        meter.start()
-        time.sleep(5.0)
-        simulator.stop()
-        time.sleep(5.0)
-        with pytest.raises(LinkLost, match=rf"at the broker '{broker.address}' is offline"):
-            meter.stop()
-        meter.close()
-
-
 def test_the_broker_is_gone_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("power.drivers.shelly.RECONNECT_S", 0.3)
     with MqttBroker() as broker, SimulatedShelly(Load(Constant(30.0)), broker=broker.address) as simulator:
@@ -392,13 +352,3 @@ def test_the_broker_is_gone_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LinkLost, match=r"is gone \(.*\) and did not come back within 0.3 s"):
             meter.stop()
         meter.close()
-
-
-def test_nothing_comes_from_a_wrong_topic(broker: MqttBroker) -> None:
-    meter = make_meter("plug", "shelly", {"broker": broker.address, "topic": "nobody"})
-    meter._instrument._answer_s = 0.1  # type: ignore[attr-defined]
-    with pytest.raises(
-        MeterUnavailable, match=rf"Nothing comes from 'nobody' at the broker '{broker.address}'"
-    ):
-        meter.open()
-    meter.close()

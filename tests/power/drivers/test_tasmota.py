@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +12,6 @@ from power.drivers.tasmota import Tasmota
 from power.errors import (
     InstrumentError,
     LinkLost,
-    MeterUnavailable,
     PowerError,
     ReplyInvalid,
     WrongInstrument,
@@ -29,7 +27,7 @@ from power.sim.tasmota import SimulatedTasmota
 from power.timebase import HOST_TIME, Timebase
 from power.transports.mqtt import Broker
 from tests.power.brokerscript import Question, Script
-from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
+from tests.power.trials import Levels, Timing, check_coverage
 
 BROKER = Broker("script")
 FIRMWARE = Question(
@@ -144,12 +142,6 @@ def test_a_plug_without_a_meter_is_refused() -> None:
     assert line.is_closed
 
 
-@pytest.fixture
-def broker() -> Iterator[MqttBroker]:
-    with MqttBroker() as made:
-        yield made
-
-
 PLUG = Levels(idle_w=20.0, active_w=60.0)
 
 
@@ -176,17 +168,6 @@ def test_energies_lie_within_their_uncertainty(
 
     check_coverage(
         "tasmota", make, levels=PLUG, timing=timing, options={"read": read, "interval_s": interval_s}
-    )
-
-
-def test_energy_in_real_time() -> None:
-    check_in_real_time(
-        "tasmota",
-        specimens(SimulatedTasmota, update_s=0.1),
-        levels=Levels(idle_w=200.0, active_w=2000.0),
-        timing=Timing(1.0, 1.5, 0.25),
-        options={"interval_s": 0.5, "update_s": 0.1},
-        seed=3,
     )
 
 
@@ -248,18 +229,6 @@ def test_a_late_answer_counts_from_when_it_came(broker: MqttBroker) -> None:
         meter.close()
 
 
-def test_switched_off_in_mid_run(broker: MqttBroker) -> None:
-    time = VirtualTime()
-    with SimulatedTasmota(Load(Constant(30.0)), timebase=time, broker=broker.address) as simulator:
-        meter = opened(simulator, time)
-        meter.start()
-        time.sleep(5.0)
-        simulator.stop()
-        error = ended(meter, time)
-        assert isinstance(error, LinkLost)
-        assert f"The plug 'plug1' at the broker '{broker.address}' is offline" in str(error)
-
-
 def test_the_broker_is_gone_in_mid_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("power.drivers.tasmota.RECONNECT_S", 0.5)
     time = VirtualTime()
@@ -291,13 +260,3 @@ def test_a_broker_that_restarts_costs_nothing() -> None:
         meter.close()
     assert trace.energy_j is not None
     assert trace.energy_j[-1] - trace.energy_j[0] == pytest.approx(30.0 * 20.0, abs=31.0 + 36.0)
-
-
-def test_nothing_comes_from_a_wrong_topic(broker: MqttBroker) -> None:
-    meter = make_meter("plug", "tasmota", {"broker": broker.address, "topic": "nobody"})
-    meter._instrument._answer_s = 0.1  # type: ignore[attr-defined]
-    with pytest.raises(
-        MeterUnavailable, match=rf"Nothing answers to 'cmnd/nobody/Status' at the broker '{broker.address}'"
-    ):
-        meter.open()
-    meter.close()
