@@ -25,6 +25,8 @@ READING = frozenset(
 ENDLESS = frozenset((SERVICE + "WatchStats", SERVICE + "Power"))
 """Streams that end only when somebody ends them: a drain does not wait for them."""
 
+STAMPED = frozenset((SERVICE + "SyncClock",))
+"""Calls that answer with the time at which their headers came, and not only their handler."""
 STREAMS = frozenset(
     SERVICE + name for name in ("LoadModel", "InferStream", "Benchmark", "WatchStats", "Power")
 )
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
 
 
 class CallContext(grpc.ServicerContext):
-    """gRPC's context of a call, which the daemon itself can end. `arrival_ns`: when the call's headers came."""
+    """gRPC's context of a call, which the daemon itself can end.
+
+    `arrival_ns`: when the call's headers came (STAMPED), or when its handler began.
+    """
 
     def __init__(self, context: grpc.ServicerContext, method: str, arrival_ns: int) -> None:
         self._context = context
@@ -273,18 +278,27 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._gate = gate
         self._table = table
         self._serializers = serializers or {}
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wrap the handler of one call. Runs on gRPC's own thread, so it only notes the time."""
+        """Return the wrapped handler of one call. Runs on gRPC's own thread, before the request is read."""
         arrival_ns = time.monotonic_ns()
         handler = continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or not method.startswith(SERVICE):
             return handler
+        if method in STAMPED:
+            return self._wrap(handler, method, lambda: arrival_ns)
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = handler, self._wrap(handler, method, time.monotonic_ns)
+        return known[1]
+
+    def _wrap(self, handler: Handler, method: str, arrival_ns: Callable[[], int]) -> Handler:
         serializer = self._serializers.get(method, handler.response_serializer)
         codec = (handler.request_deserializer, serializer)
         if handler.unary_unary:
@@ -296,16 +310,18 @@ class CallInterceptor(grpc.ServerInterceptor):
         both = self._many(cast(Any, handler.stream_stream), method, arrival_ns)
         return grpc.stream_stream_rpc_method_handler(both, *codec)
 
-    def _single(self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: int) -> Any:
+    def _single(
+        self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: Callable[[], int]
+    ) -> Any:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns)) as entered:
+            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns())) as entered:
                 return behaviour(request, entered)
 
         return call
 
-    def _many(self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: int) -> Any:
+    def _many(self, behaviour: Callable[[Any, Any], Any], method: str, arrival_ns: Callable[[], int]) -> Any:
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns)) as entered:
+            with _Passage(self._admit, self._table, CallContext(context, method, arrival_ns())) as entered:
                 answers = behaviour(request, entered)
                 with contextlib.closing(answers) if hasattr(answers, "close") else contextlib.nullcontext():
                     for answer in answers:

@@ -42,6 +42,63 @@ def infer_request(message: bytes) -> InferCall:
     return from_request(pb.InferRequest.FromString(message))
 
 
+class _Form(NamedTuple):
+    """A request with one large tensor: its size, what comes before the tensor's data and after, and what they say."""
+
+    size_bytes: int
+    head: bytes
+    tail: bytes
+    call: InferCall
+    tensor: TensorValue
+
+
+class InferParser:
+    """Parses InferRequests one after the other. A client mostly sends the same with other data, which is seen at once."""
+
+    def __init__(self) -> None:
+        self._last: _Form | None = None
+
+    def parse(self, message: bytes) -> InferCall:
+        """Parse an InferRequest. Raises protobuf's DecodeError for a malformed one."""
+        last = self._last
+        if (
+            last is not None
+            and len(message) == last.size_bytes
+            and message.startswith(last.head)
+            and message.endswith(last.tail)
+        ):
+            data = memoryview(message)[len(last.head) : len(message) - len(last.tail)]
+            return last.call._replace(inputs=[last.tensor._replace(data=data)])
+        call = infer_request(message)
+        self._last = _form(message, call)
+        return call
+
+
+def _form(message: bytes, call: InferCall) -> _Form | None:
+    if len(call.inputs) != 1 or not isinstance(call.inputs[0].data, memoryview):
+        return None
+    (tensor,) = call.inputs
+    start = _place(message)
+    if start is None:
+        return None
+    end = start + len(tensor.data)
+    without = tensor._replace(data=b"")
+    return _Form(len(message), message[:start], message[end:], call._replace(inputs=[]), without)
+
+
+def _place(message: bytes) -> int | None:
+    """Return where the data start, if the message has them only once."""
+    view = memoryview(message)
+    places = [
+        content + at
+        for number, _, content, end in _fields(view)
+        if number == _INPUTS
+        for inner, _, at, _ in _fields(view[content:end])
+        if inner == _DATA
+    ]
+    return places[0] if len(places) == 1 else None
+
+
 def from_request(request: pb.InferRequest) -> InferCall:
     """Take a parsed request apart."""
     return InferCall(request.model_id, values(request.inputs), request.request_id)
@@ -112,5 +169,5 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number of more than ten bytes")
 
 
-DESERIALIZERS: Mapping[str, Callable[[bytes], Any]] = {"/farm.v1.DeviceService/Infer": infer_request}
+DESERIALIZERS: Mapping[str, Callable[[bytes], Any]] = {"/farm.v1.DeviceService/Infer": InferParser().parse}
 """For the server: the methods whose requests are parsed here, and how."""

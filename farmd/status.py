@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -29,6 +29,9 @@ MAX_METADATA_BYTES = 1800
 MAX_VIOLATIONS_BYTES = 1000
 
 log = logging.getLogger("farmd")
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 def to_error(exception: BaseException) -> errors.FarmdError:
@@ -160,17 +163,25 @@ class StatusInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, deserializers: Mapping[str, Callable[[bytes], Any]] = lean.DESERIALIZERS) -> None:
         self._deserializers = deserializers
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler of one call; None (no such method) stays None."""
+    ) -> Handler | None:
+        """Return the wrapped handler of one call; None (no such method) stays None."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        parse = self._deserializers.get(handler_call_details.method, handler.request_deserializer)
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = handler, self._wrap(handler, method)
+        return known[1]
+
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        parse = self._deserializers.get(method, handler.request_deserializer)
         codec = (parse, handler.response_serializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary), *codec)

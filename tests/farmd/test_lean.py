@@ -95,3 +95,31 @@ def test_a_malformed_large_message_is_protobufs_to_refuse(cut: int) -> None:
         lean.infer_request(message[:-cut])
     with pytest.raises(DecodeError):
         lean.infer_request(b"\xff" * 70_000)
+
+
+@given(st.lists(st.tuples(REQUESTS, st.integers(0, 5)), max_size=3))
+def test_a_parser_that_remembers_agrees(kinds: list[tuple[pb.InferRequest, int]]) -> None:
+    parser = lean.InferParser()
+    for request, fill in kinds:
+        for tensor in request.inputs:
+            tensor.data = bytes([fill]) * (lean.LEAN_FROM_BYTES + len(tensor.data))
+        for _ in range(2):
+            message = request.SerializeToString()
+            assert plain(parser.parse(message)) == expected(message)
+            for tensor in request.inputs:
+                tensor.data = bytes([fill + 1]) * len(tensor.data)
+
+
+def test_a_parser_sees_what_differs_from_the_last_request() -> None:
+    parser = lean.InferParser()
+    size = 2 * lean.LEAN_FROM_BYTES
+
+    def message(name: str = "x", shape: int = size, request_id: str = "a", twice: bool = False) -> bytes:
+        tensor = tensor_pb2.Tensor(name=name, dtype="int8", shape=[shape], data=bytes(size))
+        request = pb.InferRequest(model_id="m", inputs=[tensor] * (1 + twice), request_id=request_id)
+        return request.SerializeToString()
+
+    changes = [message(), message("y"), message(shape=size + 1), message(request_id="b"), message(twice=True)]
+    for change in changes:
+        for each in (message(), change, change, message()):
+            assert plain(parser.parse(each)) == expected(each)
