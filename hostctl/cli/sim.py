@@ -19,6 +19,7 @@ from hostctl.main import Interrupted
 
 if TYPE_CHECKING:
     from power.sim.common.base import Simulator
+    from power.sim.common.line import MarkerLine
     from power.sim.common.waveforms import Waveform
 
 _LOOK_S = 0.2
@@ -42,6 +43,12 @@ _LOOK_S = 0.2
     help="Voltage of the supply. [default: the instrument's usual one]",
 )
 @click.option(
+    "--marker",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File that the board's marker line is (WATTFARM_MARKER), for instruments with a spare channel.",
+)
+@click.option(
     "--port", type=click.IntRange(1, 65535), help="TCP port to serve on; any free one if not given."
 )
 @click.option(
@@ -55,6 +62,7 @@ def sim_command(
     faults: tuple[str, ...],
     seed: int | None,
     supply: float | None,
+    marker: Path | None,
     port: int | None,
     link: Path | None,
     duration_s: float | None,
@@ -71,8 +79,9 @@ def sim_command(
     from power.sim.common.parse import parse_load
 
     waveform = parse_load(load)
-    simulator = _made(driver, waveform, supply, faults=parse_faults(faults), seed=seed, port=port)
-    with _running(waveform), simulator, _linked(simulator, link):
+    line = None if marker is None else _line(driver, marker)
+    simulator = _made(driver, waveform, supply, line, faults=parse_faults(faults), seed=seed, port=port)
+    with _running(waveform), _running(line), simulator, _linked(simulator, link):
         begin_ns = time.monotonic_ns()
         _tell(simulator, link, as_json)
         with contextlib.suppress(KeyboardInterrupt, Interrupted):
@@ -100,8 +109,26 @@ def _list(as_json: bool) -> None:
     click.echo(f"Loads: {', '.join(FORMS.values())}.")
 
 
+def _line(driver_name: str, file: Path) -> MarkerLine:
+    from power.catalogue import driver
+    from power.sim.common.line import MarkerLine
+
+    if not driver(driver_name).simulated().sees_marker:
+        raise UsageError(
+            f"The simulated {driver_name} has no spare channel for a marker line; leave --marker out, or take an oscilloscope or "
+            "nordic-ppk2."
+        )
+    return MarkerLine(file)
+
+
 def _made(
-    driver_name: str, waveform: Waveform, supply_v: float | None, *, port: int | None, **how: Any
+    driver_name: str,
+    waveform: Waveform,
+    supply_v: float | None,
+    line: MarkerLine | None,
+    *,
+    port: int | None,
+    **how: Any,
 ) -> Simulator:
     from power.catalogue import driver
     from power.sim.common.load import Load
@@ -116,22 +143,23 @@ def _made(
         if not simulated.takes_port:
             raise UsageError(f"The simulated {driver_name} is not reached over TCP, so it takes no --port.")
         how["port"] = port
-    return simulated(Load(waveform, supply_v or simulated.supply_v), **how)
+    return simulated(Load(waveform, supply_v or simulated.supply_v, line), **how)
 
 
 @contextlib.contextmanager
-def _running(waveform: Waveform) -> Iterator[None]:
-    """Follow processor time for as long as the block lasts, where the load does."""
+def _running(watched: Waveform | MarkerLine | None) -> Iterator[None]:
+    """Follow processor time, or a marker line, for as long as the block lasts."""
+    from power.sim.common.line import MarkerLine
     from power.sim.common.load import ProcessLoad
 
-    if not isinstance(waveform, ProcessLoad):
+    if not isinstance(watched, ProcessLoad | MarkerLine):
         yield
         return
-    waveform.start()
+    watched.start()
     try:
         yield
     finally:
-        waveform.stop()
+        watched.stop()
 
 
 @contextlib.contextmanager

@@ -33,9 +33,8 @@ class Load:
 class ProcessLoad(Waveform):
     """The power of a machine whose processor time is read while it runs: idle_w + (max_w − idle_w) × utilisation.
 
-    It is known up to now only, at a resolution of `interval_s` and whenever it is asked for a later time than it knows; the future
-    is taken to be idle. Linux counts processor time in
-    steps of 10 ms: finer intervals would make peaks of them.
+    It is known up to now only, at a resolution of `interval_s` and whenever it is asked for a later time than it knows; the
+    future is taken to be idle. Linux counts processor time in steps of 10 ms: finer intervals would make peaks of them.
     """
 
     def __init__(
