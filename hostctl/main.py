@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from hostctl.errors import HostctlError
+from hostctl.errors import HostctlError, UsageError
 
 PROGRAM = "hostctl"
 VERBS = {
@@ -165,6 +165,8 @@ def _sentence(error: Exception) -> tuple[str, int]:
     """Return the sentence and the exit code of any exception."""
     if isinstance(error, HostctlError):
         return error.message, error.exit_code
+    if _is_from(error, "power.errors", "OptionInvalid"):
+        return str(error), UsageError.exit_code
     if _is_from(error, "power.errors", "PowerError") or _is_from(error, "targets.errors", "TargetsError"):
         return str(error), 1
     if _is_from(error, "grpc", "RpcError"):

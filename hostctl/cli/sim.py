@@ -7,12 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostctl.cli.options import DURATION, json_option
+from hostctl.cli.options import DURATION, NUMBER, examples, json_option
 from hostctl.cli.output import print_json, print_json_lines, print_table
 from hostctl.errors import UsageError
 from hostctl.main import Interrupted
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2
 
 
-@click.command("sim", epilog="Without DRIVER, lists the instruments that can be simulated.")
+@click.command(
+    "sim",
+    epilog=examples(
+        "hostctl sim",
+        "hostctl sim tektronix-mdo4000 --load square=2,6,50 --seed 1",
+        "hostctl sim rdtech-um25c --link ./um25c --fault disconnect_after=20",
+    ),
+)
 @click.argument("driver", required=False)
 @click.option(
     "--load", default="cpu=2,10", show_default=True, help="What it measures, such as square=2,6,50,0.6."
@@ -38,7 +46,7 @@ _LOOK_S = 0.2
 )
 @click.option(
     "--supply",
-    type=float,
+    type=NUMBER,
     metavar="VOLTS",
     help="Voltage of the supply. [default: the instrument's usual one]",
 )
@@ -70,7 +78,8 @@ def sim_command(
 ) -> None:
     """Simulate an instrument: it speaks the real protocol and measures a load whose energy is known.
 
-    Prints what to put into farm.toml, and serves until Ctrl-C. What is measured with it carries the kind "simulated".
+    Prints what to put into farm.toml, and serves until Ctrl-C. What is measured with it carries the kind "simulated". Without
+    DRIVER, lists the instruments, loads and faults there are.
     """
     if driver is None:
         _list(as_json)
@@ -97,6 +106,7 @@ def sim_command(
 
 def _list(as_json: bool) -> None:
     from power.catalogue import DRIVERS
+    from power.sim.common.faults import Faults
     from power.sim.common.parse import FORMS
 
     found = {name: entry for name, entry in sorted(DRIVERS.items()) if entry.simulator}
@@ -107,6 +117,7 @@ def _list(as_json: bool) -> None:
         return
     print_table("", ("driver", "link", "instrument"), [(n, e.link, e.summary) for n, e in found.items()])
     click.echo(f"Loads: {', '.join(FORMS.values())}.")
+    click.echo(f"Faults: {', '.join(field.name for field in fields(Faults))}.")
 
 
 def _line(driver_name: str, file: Path) -> MarkerLine:
@@ -170,13 +181,23 @@ def _linked(simulator: Simulator, link: Path | None) -> Iterator[None]:
     port = simulator.options.get("port")
     if not isinstance(port, str):
         raise UsageError(f"The simulated {simulator.driver} has no serial port that --link could point to.")
-    if link.is_symlink():
-        link.unlink()
-    link.symlink_to(port)
+    _link(link, port)
     try:
         yield
     finally:
         link.unlink(missing_ok=True)
+
+
+def _link(link: Path, port: str) -> None:
+    """Make the link, in the place of an older one but of nothing else."""
+    try:
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(port)
+    except OSError as error:
+        raise UsageError(
+            f"The link '{link}' cannot be made ({error.strerror}); give --link a new name in a folder that can be written."
+        ) from None
 
 
 def _tell(simulator: Simulator, link: Path | None, as_json: bool) -> None:

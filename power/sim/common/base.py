@@ -26,7 +26,11 @@ class Served(ABC):
         """Serve no more. Harmless twice."""
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(

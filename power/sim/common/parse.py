@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,15 @@ FORMS = {
     "cpu": "cpu=IDLE_W,MAX_W[,PID]",
 }
 """What can be written; "cpu" follows the processor time of this machine, or of one process and all that it starts."""
+_LIMITS = {
+    "HZ": (1e-6, 1e6, "from 0.000001 to 1000000"),
+    "DUTY": (0.0, 1.0, "from 0 to 1"),
+    "SECONDS": (1e-6, 1e7, "above 0 and at most 10000000"),
+    "_S": (1e-6, 1e7, "above 0 and at most 10000000"),
+    "W": (0.0, 1e5, "from 0 to 100000"),
+    "": (0.0, 2.0**53, "a whole number from 0 on"),
+}
+"""Ending of a name in FORMS → the least and the most it may be, and that in words."""
 
 
 def parse_load(text: str) -> Waveform:
@@ -34,10 +44,21 @@ def parse_load(text: str) -> Waveform:
         near = difflib.get_close_matches(kind, FORMS, n=1)
         hint = f"did you mean {FORMS[near[0]]}?" if near else f"there are {', '.join(FORMS.values())}."
         raise OptionInvalid(f"There is no load '{kind}'; {hint}")
+    names = re.findall(r"[A-Z_]+", FORMS[kind])
     try:
-        return _MADE[kind](*[float(part) for part in rest.split(",")])
+        values = [float(part) for part in rest.split(",")]
+        for name, value in zip(names, values, strict=False):
+            _check(text, name, value)
+        return _MADE[kind](*values)
     except (TypeError, ValueError):
         raise OptionInvalid(f"The load '{text}' is not of the form {FORMS[kind]}.") from None
+
+
+def _check(text: str, name: str, value: float) -> None:
+    """Refuse what is no power, time or part; `name` is that in FORMS."""
+    least, most, words = next(limits for ending, limits in _LIMITS.items() if name.endswith(ending))
+    if not least <= value <= most:
+        raise OptionInvalid(f"In the load '{text}', {name} must be {words}, not {value:g}.")
 
 
 def _square(low_w: float, high_w: float, hertz: float, duty: float = 0.5) -> Waveform:

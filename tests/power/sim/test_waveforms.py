@@ -116,6 +116,14 @@ def test_loads_as_people_write_them() -> None:
         ("sqare=1,2,3", "did you mean square=LOW_W"),
         ("square=1", "is not of the form square="),
         ("constant=x", "of the form"),
+        ("constant=nan", "W must be from 0 to 100000, not nan"),
+        ("constant=-5", "W must be from 0"),
+        ("constant=1e99", "not 1e\\+99"),
+        ("square=2,6,0", "HZ must be from 0.000001"),
+        ("square=2,6,50,1.5", "DUTY must be from 0 to 1, not 1.5"),
+        ("noise=2,1,0", "STEP_S must be above 0"),
+        ("ramp=1,2,-3", "SECONDS must be above 0"),
+        ("cpu=1,2,-7", "PID must be a whole number"),
     ):
         with pytest.raises(OptionInvalid, match=words):
             parse_load(wrong)
