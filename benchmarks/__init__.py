@@ -13,7 +13,8 @@ from typing import Literal
 class Row:
     """One claim: `measured` against `baseline`, both in `unit`, and the bar their ratio has to clear.
 
-    `baseline` is None where the bar is an absolute one (`bar` is then in `unit`).
+    `baseline` is None where the bar is an absolute one (`bar` is then in `unit`). `ratio` is the median of the ratios of
+    single rounds, where both were measured in turn.
     """
 
     name: str
@@ -22,10 +23,13 @@ class Row:
     baseline: float | None
     bar: float
     sense: Literal["at least", "at most"]
+    ratio: float | None = None
 
     @property
     def value(self) -> float:
-        """What is held against the bar: measured ÷ baseline, or measured itself."""
+        """What is held against the bar: measured ÷ baseline (round by round if it can be), or measured itself."""
+        if self.ratio is not None:
+            return self.ratio
         return self.measured if self.baseline is None else self.measured / self.baseline
 
     @property

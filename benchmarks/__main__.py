@@ -40,7 +40,10 @@ def main() -> int:
     parser.add_argument("name", nargs="*", choices=[*names(), []], help="benchmarks to run (default: all)")
     parser.add_argument("--markdown", action="store_true", help="print a table for docs/performance.md")
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load average {load}"
+    )
     if arguments.markdown:
         print("\n| claim | measured | baseline | ratio | bar | holds |\n|---|---|---|---|---|---|")
     holds = True
@@ -48,6 +51,7 @@ def main() -> int:
         for row in importlib.import_module(f"benchmarks.{name}").run():
             print(line(row, arguments.markdown), flush=True)
             holds = holds and row.holds
+    print(f"load average at the end: {os.getloadavg()[0]:.1f}")
     return 0 if holds else 1
 
 
