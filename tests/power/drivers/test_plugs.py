@@ -44,6 +44,7 @@ def test_switched_off_in_mid_run(made: type[MqttSimulator], broker: MqttBroker) 
     time = VirtualTime()
     with made(Load(Constant(30.0)), timebase=time, broker=broker.address) as simulator:
         meter = make_meter("plug", made.driver, simulator.options, timebase=time).open()
+        meter._instrument._answer_s = 0.1  # type: ignore[attr-defined]
         meter.start()
         time.sleep(5.0)
         simulator.stop()
