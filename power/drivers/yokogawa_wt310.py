@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from decimal import Decimal
 from typing import Self
 
 from power.drivers.common.base import PolledInstrument
+from power.drivers.common.readings import step_of
 from power.drivers.common.scpi_instrument import ScpiInstrument
 from power.errors import NoReading, ReplyInvalid
 from power.meter import Identity, Scope
@@ -56,7 +58,6 @@ class Wt310(ScpiInstrument, PolledInstrument):
     driver = "yokogawa-wt310"
     models = MODELS
     error_query = ":STATus:ERRor?"
-    scope: Scope = "wall"
     time_bound_s = SEEN_LATE_S
 
     def __init__(
@@ -77,6 +78,7 @@ class Wt310(ScpiInstrument, PolledInstrument):
         self._ranges = (voltage_range_v, current_range_a)
         self._now = self._widest = (voltage_range_v or 0.0, current_range_a or 0.0)
         self._has_moved = False
+        self._step_w = 0.0
         self.averaging_s = None if integrates else update_s
         self.update_s = update_s if integrates else None
 
@@ -104,6 +106,11 @@ class Wt310(ScpiInstrument, PolledInstrument):
         )
 
     @property
+    def scope(self) -> Scope:  # type: ignore[override]
+        """Direct current comes out of an adapter, alternating current out of the wall."""
+        return "board" if self._input == "dc" else "wall"
+
+    @property
     def reading(self) -> Reading:
         """Averages, or a counter."""
         return "counter" if self._integrates else "average"
@@ -119,6 +126,11 @@ class Wt310(ScpiInstrument, PolledInstrument):
         return self._period_s if self._integrates else 0.9 * self._period_s
 
     @property
+    def resolution_w(self) -> float | None:
+        """The last place of the powers it sent, of the coarsest one; None before the first."""
+        return self._step_w or None
+
+    @property
     def range_text(self) -> str | None:
         """Voltage and current range, the widest ones since `begin`."""
         return f"{self._widest[0]:g} V / {self._widest[1]:g} A"
@@ -132,13 +144,16 @@ class Wt310(ScpiInstrument, PolledInstrument):
         """Return the limits of error of power; the range of power is voltage range × current range."""
         _, of_reading, of_range = INPUTS[self._input]
         return GainOffset.from_limits(
-            of_reading, of_range * self._widest[0] * self._widest[1], source="IM WT310E-01EN"
+            of_reading,
+            of_range * self._widest[0] * self._widest[1],
+            resolution_w=self._step_w,
+            source="IM WT310E-01EN",
         )
 
     def begin(self) -> None:
         """Note the ranges; start the integration where it is wanted."""
         self._now = self._widest = self._asked_ranges()
-        self._has_moved = False
+        self._has_moved, self._step_w, self.step_j = False, 0.0, None
         if self._integrates:
             self._write(
                 [
@@ -292,4 +307,12 @@ class Wt310(ScpiInstrument, PolledInstrument):
             raise ReplyInvalid(
                 f"'{self._resource}' answered '{answer[:60]}', which holds no four numbers."
             ) from None
+        self._note_steps(fields[2], fields[3])
         return [None if math.isnan(value) else value for value in values]
+
+    def _note_steps(self, power: str, energy: str) -> None:
+        """Keep the coarsest last places of what is sent: another range may print fewer."""
+        self._step_w = max(self._step_w, step_of(Decimal(power)) or 0.0)
+        step_wh = step_of(Decimal(energy)) if self._integrates else None
+        if step_wh is not None:
+            self.step_j = max(self.step_j or 0.0, step_wh * 3600.0)

@@ -169,10 +169,15 @@ class SimulatedWt310(ScpiSimulator):
             is_over = True
         if self._input != "dc" and abs(current_a) <= SUPPRESSED * self._range["A"]:
             power_w = current_a = 0.0
-        watts = "INF" if is_over else "NAN" if has_moved else f"{power_w:.6E}"
+        watts = "INF" if is_over else "NAN" if has_moved else self._shown(power_w)
         amperes = "INF" if is_over else "NAN" if has_moved else f"{current_a:.6E}"
         hours = "NAN" if self._state == "RES" else f"{self._energy_j() / 3600.0:.9E}"
         return f"{volts:.4E},{amperes},{watts},{hours}"
+
+    def _shown(self, power_w: float) -> str:
+        """Print a power as a display of five digits shows it, of which the range of power fills all."""
+        places = 4 - math.floor(math.log10(self._range["V"] * self._range["A"]))
+        return f"{power_w:.{max(0, places)}f}E+00"
 
     def _settable(self) -> None:
         if self._state != "RES":

@@ -2,7 +2,8 @@
 
 Sources: TI SBOS448 (INA219), SBOS547 (INA226), SBOS576 (INA3221), SBOS656 (INA260): register maps, with the digits of
 power/drivers/common/ina_registers.py; Linux, drivers/hwmon/ina2xx.c, which sets the calibration register so that a digit of
-current is a digit of the shunt's voltage over its resistance, and Documentation/hwmon/{ina2xx,ina3221}.rst for the resistances (µΩ).
+current is a digit of the shunt's voltage over its resistance, and Documentation/hwmon/{ina2xx,ina3221}.rst for the
+resistances (µΩ).
 """
 
 from __future__ import annotations

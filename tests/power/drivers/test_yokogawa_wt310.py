@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -93,6 +94,8 @@ def test_dialogue() -> None:
     sample = meter.read()
     assert (sample.voltage_v, sample.current_a, sample.power_w) == (5.001, 1.234, 6.1712)
     assert sample.energy_j is None
+    assert meter.resolution_w == pytest.approx(1e-4)
+    assert meter.accuracy(None).u_step_w == pytest.approx(1e-4 / math.sqrt(12.0))
     assert meter.read().power_w is None
     clipped = meter.read()
     assert (clipped.power_w, clipped.is_clipped) == (None, True)
@@ -123,6 +126,7 @@ def test_dialogue_of_an_integration() -> None:
     meter.connect()
     meter.begin()
     assert meter.read().energy_j == pytest.approx(7.2)
+    assert meter.step_j == pytest.approx(1e-4 * 3600.0)
     assert meter.read().energy_j is None
     meter.end()
     meter.make_safe()
