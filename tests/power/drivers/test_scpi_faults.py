@@ -168,7 +168,7 @@ SLOW: list[Trial] = [
     (SimulatedSiglentSdm3055, Timing(1.0, 2.0, 0.5), {"nplc": 0.3, "interval_s": 0.1}),
     (SimulatedWt310, Timing(1.0, 1.5, 0.25), {**FIXED, "update_s": 0.1}),
 ]
-SHORT = Timing(0.35, 0.5, 0.1)
+SHORT = Timing(0.3, 0.4, 0.08)
 """Short enough for a record of 2 s: time bases come in steps."""
 SCOPES: list[Trial] = [
     (SimulatedRigolDs1000z, SHORT, {"rate_hz": 10_000.0}),
@@ -178,6 +178,11 @@ SCOPES: list[Trial] = [
     (SimulatedInfiniiVision, SHORT, SHUNT),
     (SimulatedMdo4000, SHORT, {**SHUNT, "rate_hz": 10_000.0}),
 ]
+
+
+def test_every_scpi_instrument_is_tried_in_real_time() -> None:
+    tried = {made.driver for made, _, _ in [*SLOW, *SCOPES]} | {"scpi"}  # test_generic_scpi.py
+    assert tried == {case.made.driver for case in CASES.values()}
 
 
 @pytest.mark.slow
