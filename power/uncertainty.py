@@ -86,7 +86,7 @@ class GainOffset:
     correlation   between the two: 1 for a specification, which limits their sum; the fit's for a certificate
     resolution_w  smallest step of a reading; rectangular, the same for every reading, does not cancel
     source        where the figures are from
-    distribution  of gain and offset, in words: "normal" of a fit, "rectangular" of limits
+    distribution  of gain and offset, in words: "normal" of a fit, "rectangular" of limits, "limits" of several in squares
     """
 
     u_gain: float
@@ -94,7 +94,7 @@ class GainOffset:
     correlation: float = 0.0
     resolution_w: float = 0.0
     source: str = ""
-    distribution: str = "normal"
+    distribution: str = "limits"
 
     def __post_init__(self) -> None:
         for name in ("u_gain", "u_offset_w", "resolution_w"):

@@ -69,6 +69,7 @@ class Certificate:
             correlation,
             step_w,
             f"certificate {self.id}",
+            "normal",
         )
 
     def check_day(self, today: datetime.date) -> None:
