@@ -178,6 +178,15 @@ def blocks(column: Floats) -> Iterator[Floats]:
         yield column[begin : begin + BLOCK + 1]
 
 
+def median_step(column: Floats) -> float:
+    """Return the median difference of neighbours; of a long column that of at most BLOCK pieces of it, without a copy.
+
+    Raises IndexError for fewer than two values.
+    """
+    stride = max(1, (len(column) - 1) // (BLOCK * 16))
+    return float(np.median(column[1::stride] - column[:-1:stride]))
+
+
 def chunks(trace: Trace, size: int) -> Iterator[Trace]:
     """Yield the trace in pieces of at most `size` samples, without copying. Raises TraceInvalid if size < 1."""
     if size < 1:

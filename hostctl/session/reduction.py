@@ -32,7 +32,7 @@ def reduce(record: Record) -> None:
     capabilities = record.capabilities
     if record.run is None or record.trace is None or capabilities is None:
         return
-    record.trace = trace = _in_time(record, record.trace)
+    record.trace = trace = _in_time(record, record.trace, in_place=True)
     result = record.run.result
     start_ns, end_ns = result.window_start_ns, result.window_end_ns
     marks = _marks(record, trace, clock, capabilities)
@@ -60,12 +60,12 @@ def reduce(record: Record) -> None:
         record.ranged = _ranged(record, record.ranging, clock)
 
 
-def _in_time(record: Record, trace: Trace) -> Trace:
+def _in_time(record: Record, trace: Trace, *, in_place: bool = False) -> Trace:
     """Take the meter's known latency off its times."""
     config = record.meter_config
     if config is None or (config.latency_s == 0.0 and config.latency_u_s == 0.0):
         return trace
-    return advanced(trace, config.latency_s, config.latency_u_s)
+    return advanced(trace, config.latency_s, config.latency_u_s, in_place=in_place)
 
 
 def _marks(record: Record, trace: Trace, clock: ClockFit, capabilities: Capabilities) -> Alignment | None:

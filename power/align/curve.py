@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from power.trace import Floats, Trace
+from power.trace import Floats, Trace, median_step
 
 _ROUNDING = 1e-7
 """Of the mean power: differences of a running energy know no less."""
+
+MOST_SAMPLES = 1 << 21
+"""Of more, neighbours are taken together: no pattern is that fine, and each sample would need some 60 bytes."""
 
 
 class Curve:
@@ -26,8 +29,16 @@ class Curve:
 
     def __init__(self, trace: Trace) -> None:
         t_s, values = trace.t_s, trace.values
-        step_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else (trace.interval_s or 1.0)
-        if trace.reading == "counter":
+        step_s = median_step(t_s) if len(t_s) > 1 else (trace.interval_s or 1.0)
+        if trace.reading != "counter" and len(t_s) > MOST_SAMPLES:
+            thinned = -(-len(t_s) // MOST_SAMPLES)
+            self._t_s, self._energy_j = _thinned(t_s, values, thinned, is_average=trace.reading == "average")
+            values = np.diff(self._energy_j) / np.diff(self._t_s)
+            if trace.reading == "average" and trace.averaging_s is not None:
+                self._t_s -= 0.5 * (trace.averaging_s - (trace.interval_s or trace.averaging_s))
+                step_s = max(step_s, trace.averaging_s)
+            step_s *= thinned
+        elif trace.reading == "counter":
             self._t_s, self._energy_j = t_s, values - values[0]
         elif trace.reading == "average":
             interval_s = trace.interval_s or trace.averaging_s or step_s
@@ -41,7 +52,7 @@ class Curve:
             self._energy_j = np.concatenate(
                 [[0.0], np.cumsum(0.5 * (values[1:] + values[:-1]) * np.diff(t_s))]
             )
-        self._is_instantaneous = trace.reading == "instantaneous"
+        self._is_instantaneous = trace.reading == "instantaneous" and len(values) == len(self._t_s)
         self._values = values
         self.interval_s = max(step_s, trace.update_s or 0.0)
 
@@ -105,6 +116,24 @@ class Curve:
         low = max(0, int(np.searchsorted(borders_s, start_s, "right")) - 1)
         high = min(len(values), int(np.searchsorted(borders_s, end_s, "left")))
         return Cells(borders_s[low : high + 1], values[low:high])
+
+
+def _thinned(t_s: Floats, values: Floats, thinned: int, *, is_average: bool) -> tuple[Floats, Floats]:
+    """Return times and running energy at every `thinned`-th sample, piece by piece; the rest at the end is left out.
+
+    An average stands for the time since the sample before it.
+    """
+    knots = 1 + (len(t_s) - 1) // thinned
+    energy_j = np.zeros(knots)
+    size = thinned * max(1, (1 << 18) // thinned)
+    for begin in range(0, (knots - 1) * thinned, size):
+        part = slice(begin, min(begin + size, (knots - 1) * thinned) + 1)
+        height_w = values[part][1:] if is_average else 0.5 * (values[part][1:] + values[part][:-1])
+        steps_j = height_w * np.diff(t_s[part])
+        first = begin // thinned
+        sums_j = steps_j.reshape(-1, thinned).sum(axis=1)
+        energy_j[first + 1 : first + 1 + len(sums_j)] = energy_j[first] + np.cumsum(sums_j)
+    return t_s[: (knots - 1) * thinned + 1 : thinned].copy(), energy_j
 
 
 def _running(parts: Floats) -> Floats:

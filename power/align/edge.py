@@ -14,7 +14,7 @@ import numpy as np
 from power.align.relation import Alignment
 from power.clock import MAX_DRIFT
 from power.errors import AlignmentError
-from power.trace import Flags, Floats, Trace
+from power.trace import Flags, Floats, Trace, median_step
 
 GPIO_LATENCY_S = 200e-6
 """How late a line may change after user space asked: 10 to 200 µs through the kernel, a few with mapped registers."""
@@ -148,4 +148,4 @@ def _pulse(
 
 
 def _interval_s(t_s: Floats) -> float:
-    return float(np.median(np.diff(t_s))) if len(t_s) > 1 else math.inf
+    return median_step(t_s) if len(t_s) > 1 else math.inf

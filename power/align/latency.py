@@ -85,8 +85,10 @@ def _level(curve: Curve, start_s: float, end_s: float) -> tuple[float, float, fl
     return 0.5 * (first_w + second_w), abs(second_w - first_w), last_s
 
 
-def advanced(trace: Trace, latency_s: float, u_s: float) -> Trace:
+def advanced(trace: Trace, latency_s: float, u_s: float, *, in_place: bool = False) -> Trace:
     """Return a trace whose times are earlier by a meter's latency; twice its uncertainty is added to the clock's bound.
+
+    `in_place` takes the times of the trace for it, which is of no use afterwards: a minute at 1 MS/s is half a gigabyte of them.
 
     Raises AlignmentError unless both are finite and u_s is not negative.
     """
@@ -94,5 +96,5 @@ def advanced(trace: Trace, latency_s: float, u_s: float) -> Trace:
         raise AlignmentError(
             f"A latency of {latency_s!r} s with u = {u_s!r} s is none; mend latency_s and latency_u_s in farm.toml."
         )
-    t_s: Floats = trace.t_s - latency_s
+    t_s: Floats = np.subtract(trace.t_s, latency_s, out=trace.t_s if in_place else None)
     return dataclasses.replace(trace, t_s=t_s, clock_bound_s=trace.clock_bound_s + 2.0 * u_s)

@@ -30,7 +30,9 @@ def apply(certificate: Certificate, trace: Trace) -> Trace:
         )
     gain, offset_w = certificate.fit.gain, certificate.fit.offset_w
     if trace.power_w is not None:
-        return replace(trace, power_w=gain * trace.power_w + offset_w, calibration=certificate.id)
+        power_w = gain * trace.power_w
+        power_w += offset_w  # in place: a trace may hold 60 million samples
+        return replace(trace, power_w=power_w, calibration=certificate.id)
     if trace.energy_j is None:
         raise CalibrationError("The trace holds neither power nor energy to calibrate.")
     energy_j = gain * trace.energy_j + offset_w * _counted_s(trace.t_s, trace.energy_j, offset_w)

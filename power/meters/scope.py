@@ -19,7 +19,7 @@ from power.meter import Capabilities, Scope
 from power.meters.instrument import InstrumentMeter
 from power.options import Options
 from power.timebase import HOST_TIME, Timebase
-from power.trace import Flags, Floats, Reading, Trace
+from power.trace import Floats, Reading, Trace
 from power.uncertainty import Accuracy
 
 KEYS = f"{probing.KEYS} {record.KEYS}"
@@ -185,13 +185,21 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
 
     def _trace(self, start: Start, made: Record) -> Trace:
         wired, averages = self._setup.probing, made.mode == "hires"
+        # The marker first: of its voltages only a bit each has to be kept while the others are read.
+        marker = None if wired.marker is None else self._instrument.read(wired.marker.number)
+        high = None if marker is None else marker.values > wired.marker_level_v
+        grid = None if marker is None else replace(marker, values=np.empty(0), clipped=np.empty(0, np.bool_))
+        del marker
         probe = self._instrument.read(wired.current.number)
-        volts, high = self._others(probe)
-        power, amperes = wired.convert(volts, probe.values)
-        current: Floats | None = amperes
-        if len(power) > ALL_COLUMNS_POINTS:
-            volts = current = None
-        del amperes
+        if grid is not None and high is not None:
+            _check_same(self.name, probe, grid, len(high))
+        volts = self._volts(probe)
+        current: Floats | None = None
+        if len(probe.values) > ALL_COLUMNS_POINTS:
+            power = wired.power_in_place(volts, probe.values)
+            volts = None
+        else:
+            power, current = wired.convert(volts, probe.values)
         # A point of high resolution is taken to stand in the middle of what it averages; nobody says where it really stands.
         half_s = 0.5 * probe.interval_s if averages else 0.0
         trigger_s = 0.5 * (start.earliest_ns + start.latest_ns) / 1e9
@@ -212,22 +220,16 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
             clock_bound_s=bound_s + clock_s,
         )
 
-    def _others(self, probe: Waveform) -> tuple[Floats | None, Flags | None]:
-        """Read voltage and marker, where there are such; what they clipped is noted in `probe`."""
-        wired = self._setup.probing
-        volts: Floats | None = None
-        high: Flags | None = None
-        if wired.voltage is not None:
-            waveform = self._instrument.read(wired.voltage.number)
-            _check_same(self.name, probe, waveform)
-            np.logical_or(probe.clipped, waveform.clipped, out=probe.clipped)
-            volts = waveform.values
-            self._voltage_v = float(volts.mean())
-        if wired.marker is not None:
-            waveform = self._instrument.read(wired.marker.number)
-            _check_same(self.name, probe, waveform)
-            high = waveform.values > wired.marker_level_v
-        return volts, high
+    def _volts(self, probe: Waveform) -> Floats | None:
+        """Read the voltage, where it is measured; what it clipped is noted in `probe`."""
+        channel = self._setup.probing.voltage
+        if channel is None:
+            return None
+        waveform = self._instrument.read(channel.number)
+        _check_same(self.name, probe, waveform, len(waveform.values))
+        np.logical_or(probe.clipped, waveform.clipped, out=probe.clipped)
+        self._voltage_v = float(waveform.values.mean())
+        return waveform.values
 
     @property
     def _reading(self) -> Reading:
@@ -248,13 +250,13 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
         )
 
 
-def _check_same(name: str, first: Waveform, other: Waveform) -> None:
-    """Samples are multiplied one by one, so they must be of the same moments."""
+def _check_same(name: str, first: Waveform, other: Waveform, count: int) -> None:
+    """Samples are multiplied one by one, so they must be of the same moments; `count` is how many the other has."""
     same_grid = abs(first.start_s - other.start_s) <= 0.5 * first.interval_s
-    if len(first.values) != len(other.values) or first.interval_s != other.interval_s or not same_grid:
+    if len(first.values) != count or first.interval_s != other.interval_s or not same_grid:
         raise ReplyInvalid(
             f"The channels of the meter '{name}' are not of one acquisition: {len(first.values)} points against "
-            f"{len(other.values)}; check that nobody started another one meanwhile."
+            f"{count}; check that nobody started another one meanwhile."
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from power.errors import NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
 from power.timebase import Ticker
 from power.trace import Flags, Floats, Trace
+
+ALL_COLUMNS_SAMPLES = 16_000_000
+"""Longer traces hold power only: voltage and current would treble what they take while they are recorded."""
 
 
 class StreamedMeter(InstrumentMeter[StreamedInstrument]):
@@ -40,7 +45,10 @@ class StreamedMeter(InstrumentMeter[StreamedInstrument]):
         if recording is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
         blocks = recording.stop()
-        return self._seen(_trace(self.name, self._instrument, recording.start, blocks))
+        trace = self._seen(_trace(self.name, self._instrument, recording.start, blocks))
+        if recording.mean_v is not None:
+            self._voltage_v = recording.mean_v
+        return trace
 
     def _abort(self) -> None:
         recording, self._recording = self._recording, None
@@ -55,8 +63,14 @@ class _Recording:
         self.ticker: Ticker | None = None
         self._instrument = instrument
         self._blocks: list[Block] = []
+        self._count, self._volts, self._with_v = 0, 0.0, 0
         self._error: PowerError | None = None
         self._lock = threading.Lock()
+
+    @property
+    def mean_v(self) -> float | None:
+        """Mean voltage of a recording that was too long to keep all voltages; None for others."""
+        return self._volts / self._with_v if self._count > ALL_COLUMNS_SAMPLES and self._with_v else None
 
     def tick(self) -> bool:
         """Fetch once; false when there is no use in going on."""
@@ -82,13 +96,28 @@ class _Recording:
         if block is not None and len(block):
             with self._lock:
                 self._blocks.append(block)
+                self._count += len(block)
+                if block.voltage_v is not None:
+                    self._volts, self._with_v = (
+                        self._volts + float(block.voltage_v.sum()),
+                        self._with_v + len(block),
+                    )
+                if self._count > ALL_COLUMNS_SAMPLES:
+                    self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep power only, from the last block back to where that was done already."""
+        for i in reversed(range(len(self._blocks))):
+            block = self._blocks[i]
+            if block.voltage_v is None and block.current_a is None:
+                return
+            self._blocks[i] = replace(block, voltage_v=None, current_a=None)
 
 
 def _trace(name: str, instrument: StreamedInstrument, start: Start, blocks: list[Block]) -> Trace:
     if not blocks:
         raise NoReading(f"The meter '{name}' yielded no sample; check that its source is alive.")
-    numbers = [block.numbers for block in blocks]
-    ends = np.array([of_block[-1] for of_block in numbers], np.int64)
+    ends = np.array([block.numbers[-1] for block in blocks], np.int64)
     clock = fit_arrivals(
         ends,
         np.array([block.arrival_ns for block in blocks], np.int64) / 1e9,
@@ -96,27 +125,45 @@ def _trace(name: str, instrument: StreamedInstrument, start: Start, blocks: list
         instrument.clock_ppm,
         (start.earliest_ns / 1e9, start.latest_ns / 1e9),
     )
-    index = np.concatenate(numbers)
-    count = int(index[-1]) + 1
+    kept, count = sum(len(block) for block in blocks), int(ends[-1]) + 1
+    t_s, at = np.empty(kept), 0
+    for block in blocks:
+        t_s[at : at + len(block)] = clock.times_s(block.numbers)
+        at += len(block)
+    # Column by column, block by block, each let go of once it is copied: a minute at 1 MS/s takes half a gigabyte a column.
+    power, volts, amperes = (
+        [getattr(block, name) for block in blocks] for name in ("power_w", "voltage_v", "current_a")
+    )
+    clipped, marker = ([getattr(block, name) for block in blocks] for name in ("clipped", "marker"))
+    blocks.clear()
     average = instrument.reading == "average"
     return Trace(
-        clock.times_s(index),
-        power_w=np.concatenate([block.power_w for block in blocks]),
-        voltage_v=_floats([block.voltage_v for block in blocks]),
-        current_a=_floats([block.current_a for block in blocks]),
+        t_s,
+        power_w=_floats(power),
+        voltage_v=_floats(volts),
+        current_a=_floats(amperes),
         reading=instrument.reading,
         interval_s=instrument.interval_s,
         averaging_s=(instrument.averaging_s or instrument.interval_s) if average else None,
-        clipped=_flags([block.clipped for block in blocks]),
-        marker=_flags([block.marker for block in blocks]),
+        clipped=_flags(clipped),
+        marker=_flags(marker),
         clock_bound_s=clock.bound_s,
-        lost=count - len(index),
+        lost=count - kept,
     )
 
 
 def _floats(parts: list[Floats | None]) -> Floats | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if len(known) == len(parts) else None
+    known = deque(part for part in parts if part is not None)
+    is_whole = len(known) == len(parts)
+    parts.clear()
+    if not is_whole:
+        return None
+    joined, at = np.empty(sum(map(len, known))), 0
+    while known:
+        part = known.popleft()
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 def _flags(parts: list[Flags | None]) -> Flags | None:
