@@ -99,6 +99,8 @@ def run_trial(
 ) -> Outcome:
     """Measure one waveform (the seed says which) with one specimen."""
     timebase: Timebase = HOST_TIME if is_real else VirtualTime()
+    if is_real:
+        _open_once(driver_name, make, seed, levels, options)
     # Of the instrument's own rhythm at the edges; in real time, it is the time within which the meter has to be open.
     phase_s = OPENED_S if is_real else _rhythm_s(seed, timing)
     start_s = timebase.now_ns() / 1e9 + phase_s + 2 * timing.margin_s + timing.idle_s
@@ -218,6 +220,13 @@ def _check(what: str, found: list[tuple[float, float, str]]) -> None:
         assert typical <= TOO_CAUTIOUS * spread, (
             f"{what} {waveform}: u = {typical:.3g} J, spread {spread:.3g} J"
         )
+
+
+def _open_once(driver_name: str, make: Made, seed: int, levels: Levels, options: dict[str, object]) -> None:
+    """Import whatever opening a meter needs, which may take longer than OPENED_S."""
+    load = Load(Constant(levels.idle_w), driver(driver_name).simulated().supply_v)
+    with make(load, HOST_TIME, seed) as simulator:
+        make_meter("trial", driver_name, {**simulator.options, **options}).open().close()
 
 
 def _rhythm_s(seed: int, timing: Timing) -> float:
