@@ -1,7 +1,7 @@
 """What a measurement costs the thing measured: `hostctl run` against a bare loop and benchmark_app.
 
 Both sides run by turns (A B, B A, ...), in processes of their own, ROUNDS times SECONDS after a second of warm-up; the ratio is
-the median of the rounds' ratios, so that a round which something else on the machine disturbed does not decide it. Both sides have
+the median of the rounds' ratios, so that one round which something else disturbed does not decide it. Both sides have
 the same runtime with its own default threads, the same precision and one request in flight; against benchmark_app, the same hint.
 Neither waits for idle windows and neither reads a meter.
 """

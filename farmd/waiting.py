@@ -13,9 +13,14 @@ from farmd import errors
 
 
 class Cancel:
-    """Whether the caller has gone, and whom to tell when it goes. Set once, never cleared."""
+    """Whether the caller has gone, and whom to tell when it goes. Set once, never cleared.
 
-    def __init__(self) -> None:
+    `subscribe` has a function called when the caller goes, and returns False if it has gone. It is used when somebody first asks
+    or listens: most inferences end without.
+    """
+
+    def __init__(self, subscribe: Callable[[Callable[[], None]], object] | None = None) -> None:
+        self._subscribe = subscribe
         self._lock = threading.Lock()
         self._callbacks: dict[object, Callable[[], None]] = {}
         self._is_set = False
@@ -23,14 +28,19 @@ class Cancel:
     @classmethod
     def of(cls, context: grpc.ServicerContext) -> Cancel:
         """Return the cancellation of a gRPC call: its client cancelled, its deadline passed, its connection broke."""
-        cancel = cls()
-        if not context.add_callback(cancel.set):  # the call is over already
-            cancel.set()
-        return cancel
+        return cls(context.add_callback)
+
+    def _listen(self) -> None:
+        with self._lock:
+            subscribe, self._subscribe = self._subscribe, None
+        if subscribe is not None and not subscribe(self.set):
+            self.set()
 
     @property
     def is_set(self) -> bool:
         """Whether the caller has gone."""
+        if self._subscribe is not None:
+            self._listen()
         return self._is_set
 
     def set(self) -> None:
@@ -47,6 +57,7 @@ class Cancel:
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
         """Inside of the block, call this when the caller goes; at once if it has gone already."""
         token = object()
+        self._listen()
         with self._lock:
             gone = self._is_set
             self._callbacks[token] = callback
@@ -60,7 +71,7 @@ class Cancel:
 
     def check(self) -> None:
         """Raise CallCancelled if the caller has gone."""
-        if self._is_set:
+        if self.is_set:
             raise errors.CallCancelled("The client gave up the call.")
 
 

@@ -30,7 +30,7 @@ from hostctl.calls import (
 from hostctl.errors import DeviceError, ModelFileError
 from hostctl.inventory import Tls
 from hostctl.rpc import code_of, details_of, open_channel, retrying, translate, translated
-from hostctl.tensors import Array, to_arrays, to_tensors
+from hostctl.tensors import Array, infer_message, to_arrays
 from hostctl.upload import LoadProgress, LogLine, Upload, read_model_file
 from power.clock import ClockProbe
 
@@ -43,6 +43,8 @@ LOAD_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 LONGEST_TOLD_PAUSE_S = 65.0
 """Longest wait before another load that a board may ask for."""
 BENCHMARK_MARGIN_S = 60.0
+
+_INFER = f"/{pb.DESCRIPTOR.services_by_name['DeviceService'].full_name}/Infer"
 
 R = TypeVar("R", bound=Message)
 
@@ -73,6 +75,9 @@ class Board:
         )
         self._channel = open_channel(address, tls)
         self._stub = DeviceServiceStub(self._channel)
+        self._infer: grpc.UnaryUnaryMultiCallable[bytes, pb.InferResponse] = self._channel.unary_unary(
+            _INFER, response_deserializer=pb.InferResponse.FromString
+        )
 
     def __enter__(self) -> Board:
         return self
@@ -196,9 +201,10 @@ class Board:
         self, model_id: str, inputs: Mapping[str, Array], timeout_s: float = INFER_TIMEOUT_S
     ) -> InferResult:
         """Run one inference. Raises UsageError for a dtype the protocol does not know."""
-        request = pb.InferRequest(model_id=model_id, inputs=to_tensors(inputs))
+        request = infer_message(model_id, inputs)
         sent_ns = time.monotonic_ns()
-        answer = self._call(self._stub.Infer, request, timeout_s)
+        with translated(self.device, self.address):
+            answer = self._infer(request, timeout=timeout_s, metadata=self._metadata)
         round_trip_ns = time.monotonic_ns() - sent_ns
         return InferResult(
             outputs=to_arrays(answer.outputs),

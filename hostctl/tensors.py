@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from farm.v1 import device_service_pb2 as pb
 from farm.v1 import tensor_pb2
 
 from hostctl.errors import DeviceError, UsageError
@@ -27,22 +28,54 @@ _DTYPES = frozenset(
         "uint64",
     )
 ) | {"bool"}
+_INPUTS = pb.InferRequest.DESCRIPTOR.fields_by_name["inputs"].number
+_DATA = tensor_pb2.Tensor.DESCRIPTOR.fields_by_name["data"].number
 
 
 def to_tensor(name: str, array: Array) -> tensor_pb2.Tensor:
     """Return an array as a tensor. Raises UsageError for a dtype that the protocol does not know."""
+    data = _bytes_of(name, array).tobytes()
+    return tensor_pb2.Tensor(name=name, dtype=array.dtype.name, shape=array.shape, data=data)
+
+
+def _bytes_of(name: str, array: Array) -> npt.NDArray[np.uint8]:
     if array.dtype.name not in _DTYPES:
         raise UsageError(
             f"Input '{name}' has dtype {array.dtype}, which no device takes; convert it to one of "
             f"{', '.join(sorted(_DTYPES))}."
         )
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return tensor_pb2.Tensor(name=name, dtype=array.dtype.name, shape=array.shape, data=little.tobytes())
+    return little.reshape(-1).view(np.uint8)
 
 
 def to_tensors(inputs: Mapping[str, Array]) -> list[tensor_pb2.Tensor]:
     """Return named arrays as tensors."""
     return [to_tensor(name, array) for name, array in inputs.items()]
+
+
+def infer_message(model_id: str, inputs: Mapping[str, Array]) -> bytes:
+    """Return a serialised InferRequest. Raises UsageError as `to_tensor` does.
+
+    Protobuf would copy the data three times on the way; here they are copied once, behind the few bytes that protobuf makes of
+    everything else (encoding: protobuf.dev/programming-guides/encoding).
+    """
+    parts: list[bytes | memoryview] = [pb.InferRequest(model_id=model_id).SerializeToString()]
+    for name, array in inputs.items():
+        data = _bytes_of(name, array)
+        rest = tensor_pb2.Tensor(name=name, dtype=array.dtype.name, shape=array.shape).SerializeToString()
+        rest += _opening(_DATA, data.nbytes)
+        parts += [_opening(_INPUTS, len(rest) + data.nbytes), rest, data.data]
+    return b"".join(parts)
+
+
+def _opening(field: int, size_bytes: int) -> bytes:
+    """Return the tag and length that come before a field of that many bytes."""
+    found = bytearray([field << 3 | 2])
+    while size_bytes > 127:
+        found.append(size_bytes & 127 | 128)
+        size_bytes >>= 7
+    found.append(size_bytes)
+    return bytes(found)
 
 
 def to_array(tensor: tensor_pb2.Tensor) -> Array:
@@ -54,12 +87,13 @@ def to_array(tensor: tensor_pb2.Tensor) -> Array:
         )
     dtype = np.dtype(tensor.dtype).newbyteorder("<")
     expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if expected != len(tensor.data):
+    data = tensor.data  # each look at it copies it
+    if expected != len(data):
         raise DeviceError(
-            f"Output '{tensor.name}' has {len(tensor.data)} bytes, but shape {list(shape)} of {tensor.dtype} "
+            f"Output '{tensor.name}' has {len(data)} bytes, but shape {list(shape)} of {tensor.dtype} "
             f"needs {expected}; update farmd on the device."
         )
-    return np.frombuffer(tensor.data, dtype=dtype).reshape(shape)
+    return np.frombuffer(data, dtype=dtype).reshape(shape)
 
 
 def to_arrays(tensors: Iterable[tensor_pb2.Tensor]) -> dict[str, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -29,6 +30,30 @@ def test_a_late_listener_is_told_at_once_and_one_that_left_never() -> None:
     cancel.set()
     with cancel.calling(lambda: told.append("late")):
         assert told == ["late"]
+
+
+def test_a_cancel_subscribes_once_and_only_when_somebody_asks() -> None:
+    subscribed: list[Callable[[], None]] = []
+
+    def subscribe(callback: Callable[[], None]) -> bool:
+        subscribed.append(callback)
+        return True
+
+    cancel, told = Cancel(subscribe), []
+    assert not subscribed
+    for _ in range(2):
+        with cancel.calling(lambda: told.append("gone")):
+            assert not cancel.is_set
+    assert len(subscribed) == 1
+    with cancel.calling(lambda: told.append("gone")):
+        subscribed[0]()
+    assert told == ["gone"]
+    assert cancel.is_set
+
+
+def test_a_caller_that_had_gone_before_anybody_asked() -> None:
+    with pytest.raises(errors.CallCancelled):
+        Cancel(lambda callback: False).check()
 
 
 def test_the_lock_goes_to_whoever_waited_longest() -> None:
