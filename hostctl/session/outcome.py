@@ -143,6 +143,7 @@ def _meter(record: Record) -> dict[str, Any] | None:
         "range": record.range_text,
         "identity": _identity(record),
         "latency_s": None if record.meter_config is None else record.meter_config.latency_s,
+        "latency_u_s": None if record.meter_config is None else record.meter_config.latency_u_s,
     }
 
 
