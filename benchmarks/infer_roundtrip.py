@@ -1,11 +1,13 @@
 """What farmd and its worker add to one remote call: Infer against a bare grpcio unary call of the same bytes.
 
 602,112 bytes go in (an image, 1×3×224×224 float32) and 4,000 come out. The model only copies its first thousand values, so that
-what is left is the way of `Board.infer`, from an array to arrays: making the message, farmd's checks, the hand-off to the
-worker process, the runtime's own call (30 to 90 microseconds, with caches that the way has emptied), and back.
+what is left is the way: farmd's checks, the hand-off to the worker process, the runtime's own call (30 to 90 microseconds,
+with caches that the way has emptied), and back.
 
 The bare call carries the very same bytes in both directions, ready made, between the same kinds of channel and server: client
-options, server options and threads are the product's own. It parses nothing and does nothing.
+options, server options and threads are the product's own. It parses nothing and does nothing. Against it stand the same
+ready-made bytes sent to farmd, which is what the board adds, and `Board.infer` from an array to arrays, which makes and reads
+the messages as well.
 
 Both sides are measured in turn, ROUNDS times CALLS calls in a row each, as a client in a loop would call; the ratio is the
 median of the rounds' ratios of medians.
@@ -25,8 +27,6 @@ from pathlib import Path
 import grpc
 import numpy as np
 import onnx
-from farm.v1 import device_service_pb2 as pb
-from farm.v1.device_service_pb2_grpc import DeviceServiceStub
 
 from benchmarks import Row
 from benchmarks._echo_server import METHOD
@@ -37,6 +37,7 @@ from hostctl.rpc import open_channel
 from hostctl.tensors import infer_message
 
 SHAPE = (1, 3, 224, 224)
+INFER = "/farm.v1.DeviceService/Infer"
 CALLS = 20
 ROUNDS = 50
 WARMUP = 100
@@ -96,26 +97,29 @@ def served(folder: Path) -> Iterator[tuple[Board, str]]:
         yield board, board.load(copying_model(folder), format="onnx", runtime="onnxruntime").model_id
 
 
-def reply_to(address: str, message: bytes) -> pb.InferResponse:
-    """Return the answer as it comes over the wire, to learn how many bytes it has."""
-    with open_channel(address, None) as channel:
-        return DeviceServiceStub(channel).Infer(pb.InferRequest.FromString(message))
+def against(name: str, ours: Callable[[], object], bare: Callable[[], object]) -> Row:
+    """Measure both in turn."""
+    median_ms(ours, WARMUP)
+    median_ms(bare, WARMUP)
+    pairs = in_turn(lambda: median_ms(ours), lambda: median_ms(bare), ROUNDS)
+    return row(f"{name} ÷ bare grpcio call, 602 kB in, 4 kB out", pairs, "ms", 1.5, "at most")
 
 
 def run() -> list[Row]:
-    """Measure both in turn."""
+    """Measure what the board adds, and the whole way."""
     inputs = {"x": np.random.default_rng(0).random(SHAPE, np.float32)}
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (board, model_id):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder)) as (board, model_id),
+        open_channel(board.address, None) as channel,
+    ):
         message = infer_message(model_id, inputs)
-        with bare_call(message, reply_to(board.address, message).ByteSize()) as bare:
-
-            def infer() -> object:
-                return board.infer(model_id, inputs)
-
-            median_ms(infer, WARMUP)
-            median_ms(bare, WARMUP)
-            pairs = in_turn(lambda: median_ms(infer), lambda: median_ms(bare), ROUNDS)
-    return [row("Infer round trip ÷ bare grpcio call, 602 kB in, 4 kB out", pairs, "ms", 1.5, "at most")]
+        infer: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(INFER)
+        with bare_call(message, len(infer(message))) as bare:
+            return [
+                against("Infer, ready-made bytes,", lambda: infer(message), bare),
+                against("Board.infer", lambda: board.infer(model_id, inputs), bare),
+            ]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ _DTYPES = frozenset(
         "uint64",
     )
 ) | {"bool"}
+_LITTLE = {name: np.dtype(name).newbyteorder("<") for name in _DTYPES}
 _INPUTS = pb.InferRequest.DESCRIPTOR.fields_by_name["inputs"].number
 _DATA = tensor_pb2.Tensor.DESCRIPTOR.fields_by_name["data"].number
 
@@ -81,12 +83,12 @@ def _opening(field: int, size_bytes: int) -> bytes:
 def to_array(tensor: tensor_pb2.Tensor) -> Array:
     """Return a tensor as a read-only array. Raises DeviceError if its size does not fit its shape."""
     shape = tuple(tensor.shape)
-    if tensor.dtype not in _DTYPES:
+    dtype = _LITTLE.get(tensor.dtype)
+    if dtype is None:
         raise DeviceError(
             f"Output '{tensor.name}' has dtype '{tensor.dtype}', which this hostctl does not know."
         )
-    dtype = np.dtype(tensor.dtype).newbyteorder("<")
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     data = tensor.data  # each look at it copies it
     if expected != len(data):
         raise DeviceError(
