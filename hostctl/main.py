@@ -32,7 +32,7 @@ VERBS = {
     "infer": ("infer", "Run one inference."),
     "stats": ("live", "Watch a device's processors, memory and temperatures."),
     "power": ("live", "Watch a device's power rails."),
-    "meter": ("meter", "Instruments: list, read, check, calibrate."),
+    "meter": ("meter", "Instruments: list, read, check, calibrate, latency."),
     "sim": (
         "sim",
         "Simulate an instrument: it speaks the real protocol and measures a load whose energy is known.",

@@ -61,6 +61,6 @@ def test_every_option_exists() -> None:
         for option in each.opts
     }
     context = click.Context(meter_command)
-    assert set(meter_command.list_commands(context)) == {"list", "read", "check", "calibrate"}
+    assert set(meter_command.list_commands(context)) == {"list", "read", "check", "calibrate", "latency"}
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) - {"--detach-sign"}
     assert used <= known, used - known
