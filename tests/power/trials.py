@@ -189,23 +189,37 @@ def check_in_real_time(
     options: dict[str, object] | None = None,
     seed: int = 1,
 ) -> None:
-    """Fail unless one trial without virtual time lies within its uncertainty too."""
-    outcome = run_trial(
-        driver_name,
-        make,
-        seed,
-        levels=levels or Levels(),
-        timing=timing,
-        options=options or {},
-        is_real=True,
+    """Fail unless a trial without virtual time lies within its uncertainty too.
+
+    No two are alike there, and U = 2 u lets one in twenty miss: whichever does is tried once more, and two in a row fail.
+    """
+    outcomes = (
+        run_trial(
+            driver_name,
+            make,
+            seed,
+            levels=levels or Levels(),
+            timing=timing,
+            options=options or {},
+            is_real=True,
+        )
+        for _ in range(2)
     )
-    check_within(outcome)
+    first = next(outcomes)
+    check_within(first if is_within(first) else next(outcomes))
+
+
+def is_within(outcome: Outcome) -> bool:
+    """Whether both energies of a trial lie within U = 2 u."""
+    return (
+        abs(outcome.gross_error_j) <= 2.0 * outcome.gross_u_j
+        and abs(outcome.net_error_j) <= 2.0 * outcome.net_u_j
+    )
 
 
 def check_within(outcome: Outcome) -> None:
     """Fail unless both energies of a trial lie within U = 2 u."""
-    assert abs(outcome.gross_error_j) <= 2.0 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2.0 * outcome.net_u_j
+    assert is_within(outcome), outcome
 
 
 def _check(what: str, found: list[tuple[float, float, str]]) -> None:
