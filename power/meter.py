@@ -158,6 +158,17 @@ class Meter(ABC):
         self._stage = _Stage.OPEN
         return self._stop()
 
+    def salvage(self) -> Trace | None:
+        """Return what a recording had seen that breaks off, or whose `stop` failed; None if nothing, or it cannot tell any more.
+
+        Does not wait for what is still to come, and never raises PowerError: something else is to be told. Ends the recording.
+        """
+        if self._stage is _Stage.RUNNING:
+            self._stage = _Stage.OPEN
+        with contextlib.suppress(PowerError):
+            return self._salvage()
+        return None
+
     def close(self) -> None:
         """Leave the instrument in a safe state and let go of it."""
         if self._stage is _Stage.CLOSED:
@@ -166,7 +177,8 @@ class Meter(ABC):
         self._stage = _Stage.CLOSED
         try:
             if running:
-                self._abort()
+                with contextlib.suppress(PowerError):
+                    self._salvage()
         finally:
             if opened:
                 self._close()
@@ -208,10 +220,9 @@ class Meter(ABC):
     @abstractmethod
     def _stop(self) -> Trace: ...
 
-    def _abort(self) -> None:
-        """Stop recording and throw it away; the default stops and ignores what came of it."""
-        with contextlib.suppress(PowerError):
-            self._stop()
+    def _salvage(self) -> Trace | None:
+        """End a recording that broke off, and return what can be had of it; may come after a `_stop` that failed."""
+        return self._stop()
 
     @abstractmethod
     def _close(self) -> None: ...

@@ -50,10 +50,11 @@ class Sampler:
         self.take()
         return self._samples
 
-    def halt(self) -> None:
-        """Read no more, and say nothing about it. Harmless twice."""
+    def halt(self) -> Sequence[Sample]:
+        """Read no more, and say nothing about it; return what was read. Harmless twice."""
         if self._ticker is not None:
             self._ticker.stop()
+        return self._samples
 
     def _tick(self) -> bool:
         try:
@@ -78,6 +79,8 @@ def trace_of(samples: Sequence[Sample], reading: Reading, interval_s: float | No
     values = [sample.energy_j if counter else sample.power_w for sample in samples]
     known = [(sample, value) for sample, value in zip(samples, values, strict=True) if value is not None]
     if not known:
+        if any(sample.is_clipped for sample in samples):
+            raise NoReading("All readings of the meter were over its range; set a larger one.")
         raise NoReading("The meter yielded no reading at all; check that its source is alive.")
     time_ns = np.array([sample.time_ns for sample, _ in known], np.int64)
     fresh = np.concatenate(([True], np.diff(time_ns) > 0))

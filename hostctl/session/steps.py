@@ -114,13 +114,13 @@ def _recording(record: Record, bench: Bench, meter: SessionMeter, planned_s: flo
     meter.meter.start()
     try:
         yield kept
+        bench.reservation.sleep(meter.tail_s)
+        kept.trace = meter.meter.stop()
     except BaseException:
-        # The first failure is the one to tell; the trace is kept if the meter can still give it.
+        # The first failure is the one to tell; what the meter saw is kept if it can still be had.
         with contextlib.suppress(Exception):
-            record.trace = meter.meter.stop()
+            record.trace = meter.meter.salvage()
         raise
-    bench.reservation.sleep(meter.tail_s)
-    kept.trace = meter.meter.stop()
 
 
 def _planned_s(record: Record, meter: SessionMeter) -> float:

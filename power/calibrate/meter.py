@@ -99,7 +99,13 @@ class CalibratedMeter(Meter):
         self._meter.mark()
 
     def _stop(self) -> Trace:
-        trace = self._meter.stop()
+        return self._calibrated(self._meter.stop())
+
+    def _salvage(self) -> Trace | None:
+        trace = self._meter.salvage()
+        return None if trace is None else self._calibrated(trace)
+
+    def _calibrated(self, trace: Trace) -> Trace:
         if self._is_ranging:
             return trace
         self._check_range()
@@ -111,9 +117,6 @@ class CalibratedMeter(Meter):
         calibrated = apply(self.certificate, trace)
         self._flag = extrapolation(self.certificate, calibrated)
         return calibrated
-
-    def _abort(self) -> None:
-        """Nothing here: closing the meter ends its recording."""
 
     def _close(self) -> None:
         self._meter.close()

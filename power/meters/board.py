@@ -123,16 +123,18 @@ class BoardMeter(Meter):
         self._receiver.start()
 
     def _stop(self) -> Trace:
-        receiver, self._receiver = self._receiver, None
-        if receiver is None:
+        if self._receiver is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
-        blocks = receiver.stop()
-        return total([_trace(blocks[rail.name], self._reading, rail) for rail in self._rails])
+        blocks = self._receiver.stop()
+        self._receiver = None
+        return self._total(blocks)
 
-    def _abort(self) -> None:
-        if self._receiver is not None:
-            self._receiver.stop(quiet=True)
-            self._receiver = None
+    def _salvage(self) -> Trace | None:
+        receiver, self._receiver = self._receiver, None
+        return None if receiver is None else self._total(receiver.stop(quiet=True))
+
+    def _total(self, blocks: Mapping[str, Sequence[RailBlock]]) -> Trace:
+        return total([_trace(blocks[rail.name], self._reading, rail) for rail in self._rails])
 
     def _close(self) -> None:
         self._rails = []

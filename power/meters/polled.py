@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from power.drivers.common.base import PolledInstrument
 from power.errors import NoReading, PowerError
 from power.meters.instrument import InstrumentMeter
+from power.sample import Sample
 from power.sampler import Sampler, trace_of
 from power.trace import Trace
 
@@ -31,11 +33,23 @@ class PolledMeter(InstrumentMeter[PolledInstrument]):
             self._sampler.take()
 
     def _stop(self) -> Trace:
+        if self._sampler is None:
+            raise NoReading(f"The meter '{self.name}' was not started.")
+        samples = self._sampler.stop()
+        self._instrument.end()
+        self._sampler = None
+        return self._trace(samples)
+
+    def _salvage(self) -> Trace | None:
         sampler, self._sampler = self._sampler, None
         if sampler is None:
-            raise NoReading(f"The meter '{self.name}' was not started.")
-        samples = sampler.stop()
-        self._instrument.end()
+            return None
+        samples = sampler.halt()
+        with contextlib.suppress(PowerError):
+            self._instrument.end()
+        return self._trace(samples)
+
+    def _trace(self, samples: Sequence[Sample]) -> Trace:
         trace = trace_of(samples, self._reading, self._instrument.interval_s)
         average = self._reading == "average"
         return self._seen(
@@ -47,10 +61,3 @@ class PolledMeter(InstrumentMeter[PolledInstrument]):
                 step_j=self._instrument.step_j if self._reading == "counter" else None,
             )
         )
-
-    def _abort(self) -> None:
-        sampler, self._sampler = self._sampler, None
-        if sampler is not None:
-            sampler.halt()
-            with contextlib.suppress(PowerError):
-                self._instrument.end()

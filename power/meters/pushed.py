@@ -37,11 +37,23 @@ class PushedMeter(InstrumentMeter[PushedInstrument]):
         self._listener.start(self._timebase)
 
     def _stop(self) -> Trace:
+        if self._listener is None:
+            raise NoReading(f"The meter '{self.name}' was not started.")
+        samples = self._listener.stop(self._timebase.now_ns())
+        self._instrument.end()
+        self._listener = None
+        return self._trace(samples)
+
+    def _salvage(self) -> Trace | None:
         listener, self._listener = self._listener, None
         if listener is None:
-            raise NoReading(f"The meter '{self.name}' was not started.")
-        samples = listener.stop(self._timebase.now_ns())
-        self._instrument.end()
+            return None
+        samples = listener.halt()
+        with contextlib.suppress(PowerError):
+            self._instrument.end()
+        return self._trace(samples)
+
+    def _trace(self, samples: Sequence[Sample]) -> Trace:
         trace = trace_of(samples, self._reading, self._instrument.interval_s)
         return self._seen(
             replace(
@@ -52,13 +64,6 @@ class PushedMeter(InstrumentMeter[PushedInstrument]):
                 step_j=self._instrument.step_j if self._reading == "counter" else None,
             )
         )
-
-    def _abort(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.halt()
-            with contextlib.suppress(PowerError):
-                self._instrument.end()
 
 
 class _Listener:
@@ -89,10 +94,11 @@ class _Listener:
                 break
         return self._samples
 
-    def halt(self) -> None:
-        """End, and say nothing about it."""
+    def halt(self) -> Sequence[Sample]:
+        """End, and say nothing about it; return what came."""
         self._ended.set()
         self._thread.join()
+        return self._samples
 
     def _run(self) -> None:
         heard_s = time.monotonic()

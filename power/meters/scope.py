@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -14,7 +13,7 @@ from power.drivers.common.base import Start
 from power.drivers.common.probing import Probing
 from power.drivers.common.record import plan_record
 from power.drivers.common.scope import Mode, Oscilloscope, Record, Waveform
-from power.errors import InstrumentError, MeterStateError, NoReading, OptionInvalid, PowerError, ReplyInvalid
+from power.errors import InstrumentError, MeterStateError, NoReading, OptionInvalid, ReplyInvalid
 from power.meter import Capabilities, Scope
 from power.meters.instrument import InstrumentMeter
 from power.options import Options
@@ -142,16 +141,21 @@ class ScopeMeter(InstrumentMeter[Oscilloscope]):
 
     def _stop(self) -> Trace:
         start, made = self._start_of, self._record
-        self._start_of = None
         if start is None or made is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
         self._wait(start, made)
-        return self._seen(self._trace(start, made))
-
-    def _abort(self) -> None:
+        trace = self._seen(self._trace(start, made))
         self._start_of = None
-        with contextlib.suppress(PowerError):
-            self._instrument.stop()
+        return trace
+
+    def _salvage(self) -> Trace | None:
+        """Stop at once; only a record that is done, or an oscilloscope that keeps unfinished ones, has something to give."""
+        start, made, self._start_of = self._start_of, self._record, None
+        if start is None or made is None:
+            return None
+        has_some = self._instrument.keeps_partial or self._instrument.is_done()
+        self._instrument.stop()
+        return self._seen(self._trace(start, made)) if has_some else None
 
     def _wait(self, start: Start, made: Record) -> None:
         """Wait for the end of the record, or cut it short where that loses nothing."""

@@ -41,20 +41,22 @@ class StreamedMeter(InstrumentMeter[StreamedInstrument]):
         recording.ticker = self._timebase.every(self._instrument.fetch_s, recording.tick)
 
     def _stop(self) -> Trace:
-        recording, self._recording = self._recording, None
+        recording = self._recording
         if recording is None:
             raise NoReading(f"The meter '{self.name}' was not started.")
         blocks = recording.stop()
+        self._recording = None
+        return self._seen_of(recording, blocks)
+
+    def _salvage(self) -> Trace | None:
+        recording, self._recording = self._recording, None
+        return None if recording is None else self._seen_of(recording, recording.halt())
+
+    def _seen_of(self, recording: _Recording, blocks: list[Block]) -> Trace:
         trace = self._seen(_trace(self.name, self._instrument, recording.start, blocks))
         if recording.mean_v is not None:
             self._voltage_v = recording.mean_v
         return trace
-
-    def _abort(self) -> None:
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            with contextlib.suppress(PowerError):
-                recording.stop()
 
 
 class _Recording:
@@ -90,6 +92,14 @@ class _Recording:
                 self._instrument.end()
             raise self._error
         self._keep(self._instrument.end())
+        return self._blocks
+
+    def halt(self) -> list[Block]:
+        """Stop sampling and return all blocks there are, and say nothing about it."""
+        if self.ticker is not None:
+            self.ticker.stop()
+        with contextlib.suppress(PowerError):
+            self._keep(self._instrument.end())
         return self._blocks
 
     def _keep(self, block: Block | None) -> None:

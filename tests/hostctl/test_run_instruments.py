@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from hostctl.cli.sim import _toml as toml
@@ -16,7 +19,7 @@ from power.sim.common.base import Simulator
 from power.sim.common.faults import Faults
 from power.sim.common.load import Load, ProcessLoad
 from power.sim.common.parse import machine_busy_s
-from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes
+from tests.hostctl.farm import BOARD_MOODS, Hostctl, codes, wait_until
 
 BOARD_W, WALL_W = (2.0, 10.0), (20.0, 100.0)
 """Idle and with busy processors."""
@@ -107,6 +110,29 @@ def test_an_instrument_that_is_switched_off_in_mid_run(hostctl: Hostctl, board: 
     assert "check" in told["flags"][0]["message"]
     (kept,) = hostctl.stored()
     assert not kept["valid"]
+    assert hostctl.leases() == []
+    # What it had read up to then is kept.
+    (trace,) = hostctl.home.rglob("power.parquet")
+    assert pyarrow.parquet.read_metadata(trace).num_rows > 3
+
+
+def test_ctrl_c_does_not_wait_for_a_record(hostctl: Hostctl, board: str, model: Path) -> None:
+    name = "tektronix-mdo4000"
+    with simulated(name) as simulator:
+        hostctl.add_device("bench", board, meter="m1")
+        add_meter(hostctl, "m1", simulator, INSTRUMENTS[name])
+        process = hostctl.start(
+            "run", "--device", "bench", "--model", str(model), "--duration", "30s", "--idle", "2s"
+        )
+        wait_until(lambda: bool(hostctl.leases()), what="the lease")
+        time.sleep(3.0)
+        begin_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert time.monotonic() - begin_s < 5.0
+    assert process.returncode == 130, errors
+    (kept,) = hostctl.stored()
+    assert "INTERRUPTED" in codes(kept)
     assert hostctl.leases() == []
 
 

@@ -101,6 +101,29 @@ def test_life_cycle_on_the_simulator(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSTRUMENTS)
+def test_what_a_broken_off_run_saw_is_kept(name: str) -> None:
+    time = VirtualTime()
+    simulated = entry_of(name).simulated()
+    with simulated(Load(Constant(LEVEL_W), simulated.supply_v), timebase=time) as simulator:
+        meter = make_meter("m", name, {**simulator.options, "simulated": True}, timebase=time)
+        with meter:
+            meter.plan(3600.0 if entry_of(name).link == "serial" else 20.0)
+            meter.start()
+            time.sleep(8.0)
+            before_s = time.now_ns() / 1e9
+            trace = meter.salvage()
+            # Nobody who pressed Ctrl-C waits for the end of a record.
+            assert time.now_ns() / 1e9 - before_s < 2.0
+            assert meter.salvage() is None
+        if trace is None:  # an oscilloscope that keeps finished records only
+            assert issubclass(entry_of(name).instrument(), Oscilloscope)
+            return
+        assert trace.t_s[-1] > before_s - 2.0 - meter.tail_s
+        if trace.power_w is not None:
+            assert float(np.mean(trace.power_w)) == pytest.approx(LEVEL_W, rel=0.05)
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
 def test_closing_in_mid_run_leaves_nothing_running(name: str) -> None:
     time = VirtualTime()
     simulated = entry_of(name).simulated()
