@@ -24,6 +24,7 @@ SCOPES = ("rail", "card", "module", "board", "wall")
 DEVICE_KEYS = ("address", "board", "tags", "meter", "power_switch", "tls", "idle_states")
 IDLE_STATE_KEYS = ("power_w", "u_w", "description")
 TLS_KEYS = ("ca", "certificate", "key", "server_name")
+LONGEST_LATENCY_S = 60.0
 METER_KEYS = ("driver", "scope", "calibration", "latency_s", "latency_u_s")
 """Keys of every meter; its driver adds its own (power/catalogue.py)."""
 # A name, an IPv4 address, or an IPv6 address in brackets.
@@ -329,6 +330,11 @@ def _meter(name: str, entry: Any, where: str) -> MeterConfig:
     )
     if latency_u_s < 0.0:
         _fail(where, f"latency_u_s of {place} is negative; give the standard uncertainty of latency_s")
+    if max(abs(latency_s), latency_u_s) > LONGEST_LATENCY_S:
+        _fail(
+            where,
+            f"the latency of {place} is over {LONGEST_LATENCY_S:g} s, more than any meter's; give it in s",
+        )
     options = {key: value for key, value in entry.items() if key not in METER_KEYS}
     calibration = _text(entry, "calibration", where, place)
     file = None if calibration is None else Path(where).parent / Path(calibration).expanduser()

@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from power.errors import OptionInvalid
 
+LARGEST_SHUNT_OHM = 1000.0
+"""What is larger is a slip of the unit."""
+
 
 class Options:
     """Options of one meter. Whoever makes the meter takes what it knows, then calls `done`, which refuses the rest.

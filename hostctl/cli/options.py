@@ -39,6 +39,17 @@ class DurationType(click.ParamType[float]):
         return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
+class SpanType(DurationType):
+    """A time that is not 0."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds, or refuse."""
+        span_s = super().convert(value, param, ctx)
+        if span_s == 0.0:
+            self.fail("it must be longer than 0s.", param, ctx)
+        return span_s
+
+
 class PositiveNumber(click.ParamType[float]):
     """A finite number above zero, exponents allowed."""
 
@@ -135,7 +146,7 @@ class IdleStateType(click.ParamType["tuple[str, float | None, float | None]"]):
         return name, PositiveNumber().convert(power, param, ctx), u_w
 
 
-DURATION = DurationType()
+DURATION, SPAN = DurationType(), SpanType()
 IDLE_STATE = IdleStateType()
 NUMBER = PositiveNumber()
 WORDS = ListOf(click.STRING)

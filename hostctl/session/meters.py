@@ -137,6 +137,21 @@ def own_meter(config: MeterConfig, *, is_calibrated: bool = True) -> Meter:
     return calibrated(meter, config.calibration) if is_calibrated else meter
 
 
+def check_has_marker(config: MeterConfig | None, meter: Meter) -> None:
+    """Raise UsageError, before anything is measured, if no channel of the meter is on the board's marker line."""
+    if config is not None and "marker" in config.options:
+        return
+    takes_one = "marker" in driver(meter.driver).options
+    what = (
+        "set its marker channel in farm.toml"
+        if takes_one
+        else "its driver knows none; use --align clock or pattern"
+    )
+    raise UsageError(
+        f"--align edge needs a meter with a spare channel on the marker line, which '{meter.name}' has not: {what}."
+    )
+
+
 def scope_of(config: MeterConfig) -> Scope | None:
     """Return the scope that farm.toml gives, None if it leaves that to the driver."""
     return next((scope for scope in get_args(Scope) if scope == config.scope), None)

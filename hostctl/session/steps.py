@@ -16,7 +16,7 @@ from hostctl.errors import HostctlError, UsageError
 from hostctl.inventory import Inventory
 from hostctl.session import environment
 from hostctl.session.idlestates import measured_state
-from hostctl.session.meters import SessionMeter, make_meter
+from hostctl.session.meters import SessionMeter, check_has_marker, make_meter
 from hostctl.session.outputs import check, inputs_for, sendable
 from hostctl.session.pattern import drive, duration_s, unit_s
 from hostctl.session.progress import Progress
@@ -89,6 +89,8 @@ def _opened(record: Record, bench: Bench) -> Iterator[SessionMeter | None]:
     if meter is None:
         yield None
         return
+    if record.plan.align == "edge":
+        check_has_marker(bench.inventory.meters.get(meter.meter.name), meter.meter)
     record.meter_name, record.meter_driver = meter.meter.name, meter.meter.driver
     record.meter_config = bench.inventory.meters.get(meter.meter.name)
     with meter.meter:

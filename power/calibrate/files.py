@@ -17,6 +17,9 @@ from power.calibrate.fitting import Fit, Point
 from power.calibrate.parties import Conditions, Reference, Subject
 from power.calibrate.table import Table
 
+LARGEST_GAIN = 10.0
+"""A meter that is off by more than this factor is not to be calibrated but to be set up: shunt, clamp, units."""
+
 
 def read(path: Path) -> Certificate:
     """Read a certificate. Raises CertificateInvalid if it is missing, no TOML, of another schema, altered, or incomplete.
@@ -185,7 +188,12 @@ def _fit(said: Table, points: list[Table]) -> Fit:
         said.number("low_w"),
         said.number("high_w"),
     )
-    if not (found.gain > 0.0 and v_gain >= 0.0 and v_offset >= 0.0 and found.linearity_w >= 0.0):
+    if not (
+        1.0 / LARGEST_GAIN <= found.gain <= LARGEST_GAIN
+        and v_gain >= 0.0
+        and v_offset >= 0.0
+        and found.linearity_w >= 0.0
+    ):
         raise CertificateInvalid(
             f"{said.where} holds a gain or a variance that cannot be; calibrate the meter again."
         )

@@ -25,6 +25,7 @@ class Reading:
     scatter_w    standard uncertainty of the mean because readings scatter (batch means); None if there are too few
     step_w       their smallest step, stated or seen; 0 if none is known
     drift_w      mean of the second half − mean of the first; None if a half holds no reading
+    min_w, max_w  extremes; None of a counter, whose steps decide what it seems to jump by
     rate_hz      readings a second; None of a single one
     clipped      readings at the meter's limit, None if it cannot tell
     lost         readings that failed or never came
@@ -35,8 +36,8 @@ class Reading:
     mean_w: float
     scatter_w: float | None
     step_w: float
-    min_w: float
-    max_w: float
+    min_w: float | None
+    max_w: float | None
     drift_w: float | None
     samples: int
     duration_s: float
@@ -227,7 +228,9 @@ def _overlap(span: Window, wanted: Window, name: str) -> Window:
         ) from None
 
 
-def _extremes_w(trace: Trace, span: Window, mean_w: float) -> tuple[float, float]:
+def _extremes_w(trace: Trace, span: Window, mean_w: float) -> tuple[float, float] | tuple[None, None]:
+    if trace.reading == "counter":
+        return None, None
     power_w = powers_w(trace)
     t_s = trace.t_s[-len(power_w) :] if len(power_w) else trace.t_s[:0]
     inside = power_w[(t_s >= span.start_s) & (t_s <= span.end_s)]

@@ -22,7 +22,7 @@ from power.drivers.common.ina_registers import Sensor
 from power.drivers.common.serial_instrument import SerialStream
 from power.errors import LinkLost, NoReading, WrongInstrument
 from power.meter import Identity
-from power.options import Options
+from power.options import LARGEST_SHUNT_OHM, Options
 from power.specification import Specified, product_accuracy
 from power.timebase import Timebase
 from power.trace import Reading
@@ -80,7 +80,7 @@ class InaSerial(SerialStream, StreamedInstrument):
         return cls(
             options.text("port"),
             timebase,
-            shunt_ohm=options.number("shunt_ohm", above=0.0, high=100.0),
+            shunt_ohm=options.number("shunt_ohm", above=0.0, high=LARGEST_SHUNT_OHM),
             shunt_tolerance=options.number("shunt_tolerance", 0.01, low=0.0, high=0.5),
             channels=[int(channel) for channel in channels],
             baud=options.integer("baud", BAUD, low=1200, high=4_000_000),

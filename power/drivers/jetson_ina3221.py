@@ -20,7 +20,7 @@ from power.drivers.common.ina_steps import channel_shunt_ohm, product_step_w
 from power.drivers.common.onboard import OnBoard, Wanted
 from power.errors import MeterUnavailable
 from power.meter import Identity
-from power.options import Options
+from power.options import LARGEST_SHUNT_OHM, Options
 from power.rails import Rail
 from power.rails.jetson import CARRIER_INPUT, jetson_of
 from power.specification import Specified, product_accuracy
@@ -64,7 +64,7 @@ class JetsonIna3221(OnBoard):
             timebase,
             Wanted.from_options(options),
             shunt_tolerance=options.maybe("shunt_tolerance", low=0.0, high=0.2),
-            shunt_ohm=options.maybe("shunt_ohm", above=0.0),
+            shunt_ohm=options.maybe("shunt_ohm", above=0.0, high=LARGEST_SHUNT_OHM),
         )
 
     def connect(self) -> Identity:

@@ -85,6 +85,8 @@ def test_the_working_directory_comes_before_the_users(tmp_path: Path) -> None:
         ('[meters.m]\ndriver = "estimate"\nscope = "planet"\n', "not one of rail"),
         ('[meters.m]\ndriver = "estimate"\nlatency_s = "late"\n', "latency_s of .* must be a number"),
         ('[meters.m]\ndriver = "estimate"\nlatency_u_s = -0.1\n', "latency_u_s of .* is negative"),
+        ('[meters.m]\ndriver = "estimate"\nlatency_s = 1e99\n', "latency of .* is over 60 s"),
+        ('[meters.m]\ndriver = "estimate"\nlatency_s = -350\n', "latency of .* is over 60 s"),
         ('[devices.x]\naddress = "a:1"\nidle_states = 3\n', "idle_states is not a table"),
         ('[devices.x]\naddress = "a:1"\nidle_states = {off = {u_w = 1}}\n', "has no power_w"),
         (

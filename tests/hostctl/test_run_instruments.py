@@ -136,6 +136,18 @@ def test_ctrl_c_does_not_wait_for_a_record(hostctl: Hostctl, board: str, model: 
     assert hostctl.leases() == []
 
 
+def test_an_edge_is_not_looked_for_where_no_channel_shows_it(
+    hostctl: Hostctl, board: str, model: Path
+) -> None:
+    with simulated("yokogawa-wt310") as simulator:
+        hostctl.add_device("bench", board, meter="m1")
+        add_meter(hostctl, "m1", simulator, INSTRUMENTS["yokogawa-wt310"])
+        done = hostctl.run("run", "--device", "bench", "--model", str(model), *LONG_ENOUGH, "--align", "edge")
+    assert done.returncode in (1, 2)
+    assert "its driver knows none; use --align clock or pattern" in done.stderr + done.stdout
+    assert hostctl.leases() == []
+
+
 def test_an_instrument_that_is_not_there(hostctl: Hostctl, board: str, model: Path) -> None:
     with simulated("yokogawa-wt310") as simulator:
         gone = dict(simulator.options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostctl.cli.meter.common import WATTS, config_of, held, name_of, with_u
-from hostctl.cli.options import DURATION, json_option, pass_settings
+from hostctl.cli.options import DURATION, SPAN, examples, json_option, pass_settings
 from hostctl.cli.output import DASH, number, print_facts, print_json
 from hostctl.main import Settings
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from power.meter import Meter
 
 
-@click.command("read")
+@click.command(
+    "read", epilog=examples("hostctl meter read scope1", "hostctl meter read usb1 --for 1m --json")
+)
 @click.argument("name")
-@click.option("--for", "duration_s", type=DURATION, default="5s", show_default=True, help="How long to read.")
+@click.option("--for", "duration_s", type=SPAN, default="5s", show_default=True, help="How long to read.")
 @json_option
 @pass_settings
 def read_command(settings: Settings, name: str, duration_s: float, as_json: bool) -> None:
@@ -30,24 +32,20 @@ def read_command(settings: Settings, name: str, duration_s: float, as_json: bool
     meter = own_meter(config_of(name, load_inventory(settings.config)))
     with held(name), meter:
         (reading,) = calibrate.measure(meter, duration_s=duration_s)
-        told = _told(meter, reading)
-        flag = meter.flag
-        told["flags"] = [] if flag is None else [{"code": flag.code, "message": flag.message}]
+        told = {**_told(meter, reading), "flags": _flags(meter, reading)}
     if as_json:
         print_json(told)
         return
     _show(told)
 
 
-@click.command("check")
+@click.command("check", epilog=examples("hostctl meter check wt1 --load-w 5.002 --u 0.004"))
 @click.argument("name")
 @click.option("--load-w", type=WATTS, required=True, help="Power of the load, known by other means.")
 @click.option(
     "--u", "u_w", type=WATTS, required=True, help="Expanded uncertainty (k = 2) of that power, in W."
 )
-@click.option(
-    "--for", "duration_s", type=DURATION, default="10s", show_default=True, help="How long to read."
-)
+@click.option("--for", "duration_s", type=SPAN, default="10s", show_default=True, help="How long to read.")
 @click.option(
     "--settle", "settle_s", type=DURATION, default="2s", show_default=True, help="How long to wait before."
 )
@@ -118,6 +116,31 @@ def _told(meter: Meter, reading: Reading) -> dict[str, Any]:
     }
 
 
+def _flags(meter: Meter, reading: Reading) -> list[dict[str, str]]:
+    """Return what a reader has to know: what the meter tells, and why an uncertainty is unknown."""
+    found = [] if meter.flag is None else [(meter.flag.code, meter.flag.message)]
+    accuracy = meter.capabilities.accuracy
+    if accuracy is None:
+        found.append(
+            (
+                "ACCURACY_UNKNOWN",
+                "Nobody states the meter's accuracy; give accuracy in farm.toml, or calibrate it.",
+            )
+        )
+    elif reading.scatter_w is None and not accuracy.covers_noise:
+        found.append(
+            (
+                "TOO_FEW_SAMPLES",
+                f"{reading.samples} reading(s) are too few to tell how they scatter; read for longer (--for).",
+            )
+        )
+    return [{"code": code, "message": message} for code, message in found]
+
+
+def _extremes(low_w: float | None, high_w: float | None) -> str:
+    return DASH if low_w is None or high_w is None else f"{number(low_w, 6)} W to {number(high_w, 6)} W"
+
+
 def _show(told: dict[str, Any]) -> None:
     simulated = " (simulated)" if told["kind"] == "simulated" else ""
     clipped = DASH if told["clipped"] is None else told["clipped"]
@@ -125,7 +148,7 @@ def _show(told: dict[str, Any]) -> None:
         [
             ("meter", f"{told['meter']}: {told['is']}{simulated}"),
             ("power", with_u(told["power_w"]["value"], told["power_w"]["u"])),
-            ("extremes", f"{number(told['min_w'], 6)} W to {number(told['max_w'], 6)} W"),
+            ("extremes", _extremes(told["min_w"], told["max_w"])),
             (
                 "readings",
                 f"{told['samples']} in {number(told['duration_s'])} s ({number(told['rate_hz'])} a second)",

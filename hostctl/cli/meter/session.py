@@ -90,7 +90,7 @@ class Calibration:
             if self._partial.points:
                 self._say(
                     f"{len(self._partial.points)} point(s) are kept; go on with: "
-                    f"hostctl meter calibrate {self._order.name} --resume {self._order.points_file}",
+                    f"hostctl meter calibrate {self._order.name} --resume {shlex.quote(str(self._order.points_file))}",
                 )
             raise
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from power.options import Options
+from power.options import LARGEST_SHUNT_OHM, Options
 from power.specification import Specified
 from power.trace import Floats
 from power.uncertainty import GainOffset, limit, relative_product
@@ -62,7 +62,7 @@ class Wiring:
             range_,
             options.number("supply_v", above=0.0),
             options.number("supply_tolerance", low=0.0, high=0.5),
-            options.number("shunt_ohm", above=0.0) if over_shunt else None,
+            options.number("shunt_ohm", above=0.0, high=LARGEST_SHUNT_OHM) if over_shunt else None,
             options.number("shunt_tolerance", low=0.0, high=0.5) if over_shunt else 0.0,
             at == "board",
         )

@@ -17,7 +17,7 @@ from typing import Literal, Self
 import numpy as np
 
 from power.drivers.common.scope import ChannelSetting
-from power.options import Options
+from power.options import LARGEST_SHUNT_OHM, Options
 from power.specification import Specified, product_accuracy
 from power.trace import Floats
 from power.uncertainty import GainOffset
@@ -62,7 +62,10 @@ class Probing:
     def from_options(cls, options: Options) -> Self:
         """Take voltage or supply_v, current, and marker. Raises OptionInvalid."""
         table = options.table("current")
-        ohm, clamp = table.maybe("shunt_ohm", above=0.0), table.maybe("clamp_v_per_a", above=0.0)
+        ohm, clamp = (
+            table.maybe("shunt_ohm", above=0.0, high=LARGEST_SHUNT_OHM),
+            table.maybe("clamp_v_per_a", above=0.0),
+        )
         if (ohm is None) == (clamp is None):
             table.fail("give either shunt_ohm or clamp_v_per_a")
         turns = table.integer("turns", 1, low=1, high=1000) if clamp is not None else 1

@@ -433,3 +433,16 @@ def test_too_short_a_reading(bench: Bench) -> None:
     done = bench.hostctl.run("meter", "check", "m1", "--load-w", "0", "--u", "0.1", "--for", "150ms")
     assert done.returncode == 1
     assert "read for longer" in done.stderr
+
+
+def test_no_time_is_no_reading(bench: Bench) -> None:
+    done = bench.hostctl.run("meter", "read", "m1", "--for", "0s")
+    assert done.returncode == 2
+    assert "must be longer than 0s" in done.stderr
+
+
+def test_it_is_told_why_an_uncertainty_is_unknown(bench: Bench) -> None:
+    done = bench.hostctl.run("meter", "read", "m1", "--for", "300ms", "--json")
+    told = json.loads(done.stdout)
+    assert told["power_w"]["u"] is None
+    assert [flag["code"] for flag in told["flags"]] == ["TOO_FEW_SAMPLES"]

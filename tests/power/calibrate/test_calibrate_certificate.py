@@ -135,6 +135,7 @@ IMPOSSIBLE: dict[str, tuple[str, str, str]] = {
     "no date": ("date = 2026-11-21", "date = 2026-11-21T00:00:00", "not a date"),
     "no flag": ("simulated = false", "simulated = 0", "not true or false"),
     "no matrix": ("covariance = [[", "covariance = [[1.0], [", "not a 2 × 2 matrix"),
+    "a gain beyond reason": ("gain = 1", "gain = 1e9 #", "gain or a variance"),
     "a gain below zero": ("gain = 1", "gain = -1", "gain or a variance"),
     "negative u": ("u_raw_w = 0.001", "u_raw_w = -0.001", "impossible point"),
     "a reference worse than nothing": ("u_gain = 0.0003", "u_gain = -0.0003", "cannot be true"),

@@ -49,6 +49,7 @@ REFUSED: dict[str, list[tuple[Settings, str]]] = {
         ({"shunt_ohm": 0.1}, "port is missing"),
         ({"port": "X"}, "shunt_ohm is missing"),
         ({**INA, "shunt_ohm": 0}, "shunt_ohm must be above 0"),
+        ({**INA, "shunt_ohm": 1e99}, "shunt_ohm must be .*1000"),
         ({**INA, "channels": ["4"]}, 'different ones of "1", "2", "3"'),
         ({**INA, "channels": ["1", "1"]}, 'different ones of "1", "2", "3"'),
         ({"port": "X", "shunt_ohms": 0.1}, "shunt_ohm"),
