@@ -19,7 +19,10 @@ ENOUGH_POINTS = 1_000_000
 """As long a record as is taken where nobody wishes a rate."""
 LEAST_POINTS = 100
 """A record of fewer shows no windows."""
-INSTEAD = "for longer runs take a meter that streams, such as a power analyser, or segments of the memory triggered by the board."
+INSTEAD = (
+    "for longer runs take a meter that streams, such as a power analyser; single inferences fit into segments of the memory, "
+    "triggered by the board and read by hand."
+)
 MARGIN = 1.01
 """A recording takes a little longer than it is planned to."""
 
