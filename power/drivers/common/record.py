@@ -42,8 +42,7 @@ def plan_record(
             f"A recording of {duration_s:.4g} s fits no record of a {model.name}, the longest of which takes "
             f"{model.longest_s:g} s; {INSTEAD}"
         )
-    if model.spans_s is not None:
-        needed_s = next((span_s for span_s in model.spans_s if span_s >= needed_s * (1 - 1e-9)), needed_s)
+    needed_s = _spanned(model, needed_s)
     if mode == "hires" and not model.has_hires:
         raise OptionInvalid(
             f'A {model.name} cannot average between its points; set acquisition = "sample", with a bandwidth below rate_hz / 2.'
@@ -65,6 +64,13 @@ def longest_s(model: ScopeModel, rate_hz: float) -> float:
     if model.spans_s is not None:
         memory_s = max((span_s for span_s in model.spans_s if span_s <= memory_s), default=model.spans_s[0])
     return min(memory_s, model.longest_s or memory_s) / MARGIN
+
+
+def _spanned(model: ScopeModel, needed_s: float) -> float:
+    """Return the next span that the model has: any, or those of its time bases."""
+    if model.spans_s is None:
+        return needed_s
+    return next((span_s for span_s in model.spans_s if span_s >= needed_s * (1 - 1e-9)), needed_s)
 
 
 def _sensible_hz(model: ScopeModel, needed_s: float) -> float:
@@ -100,8 +106,9 @@ def _fitted(model: ScopeModel, needed_s: float, wished_hz: float, duration_s: fl
             f"or measure no longer than {longest_s(model, rate_hz):.3g} s; {INSTEAD}"
         )
     # A longer record than is needed is used for more rate where the rate is free, and for more time where it is not.
-    interval_s = 1.0 / rate_hz if model.rates_hz is not None or model.any_length else needed_s / points
-    return max(interval_s, 1.0 / model.most_rate_hz), points
+    if model.rates_hz is not None or model.any_length:
+        return max(1.0 / rate_hz, 1.0 / model.most_rate_hz), points
+    return _spanned(model, max(needed_s, points / model.most_rate_hz)) / points, points
 
 
 def _floor2(value: float) -> float:
