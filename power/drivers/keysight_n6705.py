@@ -95,6 +95,11 @@ class KeysightN6705(ScpiInstrument, StreamedInstrument):
         return self._period_s
 
     @property
+    def setup_text(self) -> str | None:
+        """Which of its outputs it is."""
+        return f"output {self._at[2:-1]}"
+
+    @property
     def range_text(self) -> str | None:
         """Both ranges, which are always fixed."""
         return f"{self._range_v:g} V / {self._range_a:g} A"

@@ -91,6 +91,11 @@ class RsNgu(ScpiInstrument, StreamedInstrument):
         return 2.0 * (PIECE_S + self.fetch_s)
 
     @property
+    def setup_text(self) -> str | None:
+        """Which of its outputs it is."""
+        return f"output {self._channel}"
+
+    @property
     def range_text(self) -> str | None:
         """The current range; None where the instrument chooses it."""
         return None if self._range_a is None else f"{self._range_a:g} A"

@@ -118,6 +118,11 @@ class Shelly(PushedInstrument):
         return self._ask_s or None
 
     @property
+    def setup_text(self) -> str | None:
+        """Which of its outputs it is."""
+        return f"{self._component} {self._channel}"
+
+    @property
     def resolution_w(self) -> float | None:
         """The step of the power."""
         return self._step if self._reads_power else None

@@ -136,6 +136,11 @@ class Wt310(ScpiInstrument, PolledInstrument):
         return f"{self._widest[0]:g} V / {self._widest[1]:g} A"
 
     @property
+    def setup_text(self) -> str | None:
+        """What it takes the mean of."""
+        return f"input {INPUTS[self._input][0]}"
+
+    @property
     def same_range(self) -> bool:
         """Whether the ranges stayed where they were at `begin`."""
         return not self._has_moved

@@ -117,6 +117,23 @@ def test_queries_and_factors() -> None:
     assert (plain, doubled) == ("a.b times 0.001 W", "a.b times 0.002 W")
 
 
+@pytest.mark.parametrize(
+    ("driver", "options", "said"),
+    [
+        ("keysight-n6705", {"channel": 2}, "output 2"),
+        ("rs-ngu", {"channel": 2}, "output 2"),
+        ("yokogawa-wt310", {"input": "rms"}, "input RMS"),
+    ],
+)
+def test_which_of_its_inputs_it_is(driver: str, options: dict[str, object], said: str) -> None:
+    assert set_up(driver, **options) == said
+
+
+def test_which_relay_it_is() -> None:
+    given: dict[str, object] = {"broker": "localhost", "topic": "plug", "channel": 3, "component": "pm1"}
+    assert make_meter("m1", "shelly", given).setup_text == "pm1 3"
+
+
 def test_rails_and_their_factors() -> None:
     with DRIVERS["hwmon"].simulated()(Load(Constant(5.0), 12.0)) as simulator:
         options = dict(simulator.options)
