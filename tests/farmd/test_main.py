@@ -296,6 +296,7 @@ def test_a_drain_is_bounded_during_a_benchmark(tmp_path: Path) -> None:
         assert wait_gone(worker.pid)
 
 
+@pytest.mark.slow
 def test_a_drain_is_bounded_while_a_runtime_hangs(tmp_path: Path) -> None:
     with (
         serve_farmd(tmp_path, drain_s=0.5, infer_timeout_s=600, **FAKE_RUNTIME) as (address, process),

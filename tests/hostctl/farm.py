@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ from unittest.mock import patch
 from hostctl import main
 from hostctl.models.zoo import build
 from tests.serving import ROOT, serve_farmd
+from tests.waiting import alive as alive
+from tests.waiting import wait_until as wait_until
 
 FAKES = Path(__file__).parent / "fakes"
 QUICK = ("--duration", "200ms", "--warmup", "50ms", "--idle", "100ms")
@@ -122,22 +123,6 @@ def small_model(directory: Path) -> Path:
 def codes(result: dict[str, Any]) -> set[str]:
     """Return the codes of a result's flags."""
     return {flag["code"] for flag in result["flags"]}
-
-
-def wait_until(condition: Any, timeout_s: float = 20.0, what: str = "the condition") -> None:
-    """Wait until something is true; fails the test after `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{what} did not come true within {timeout_s:g} s"
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists and is not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def processes_with(text: str) -> list[int]:

@@ -248,6 +248,7 @@ def test_wrong_outputs_invalidate(farm: Hostctl, model: Path, fault: str, code: 
     assert result["inferences"] > 0
 
 
+@pytest.mark.slow
 def test_a_device_that_is_held_is_waited_for_or_refused(farm: Hostctl, model: Path) -> None:
     run = ("run", "--device", "bench", "--model", str(model))
     first = farm.start(
@@ -318,6 +319,7 @@ def _ended_by_a_signal(farm: Hostctl, process: Any, code: int) -> None:
     assert farm.leases() == []
 
 
+@pytest.mark.slow
 def test_kill_9_of_hostctl_frees_the_device_by_its_ttl(farm: Hostctl, model: Path) -> None:
     process = _running(farm, model, "--lease-ttl", "2s")
     process.kill()

@@ -102,6 +102,7 @@ def made(hostctl: Hostctl, **faults: Any) -> Iterator[Bench]:
         yield Bench(hostctl, meter, reference)
 
 
+@pytest.mark.slow
 def test_calibrated_by_script_and_then_right(bench: Bench) -> None:
     bench.set(3.0)
     before = json.loads(bench.hostctl.run("meter", "read", "m1", "--for", "700ms", "--json").stdout)
@@ -191,6 +192,7 @@ TYPED = (
 )
 
 
+@pytest.mark.slow
 def test_typed_in_by_a_person(bench: Bench) -> None:
     answers = ["", "0.0000±0.001", "words", "1.0000±0.001", "2.5000±0.001", "5.0000±0.001", "y"]
     with answering("\n".join(answers) + "\n"):

@@ -213,6 +213,7 @@ for _ in range(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_race_never_hold_a_device_together(tmp_path: Path) -> None:
     command = [sys.executable, "-c", GRAB, str(tmp_path / "leases.sqlite"), "5"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

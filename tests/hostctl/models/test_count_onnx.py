@@ -37,6 +37,7 @@ size = st.integers(1, 6)
 
 
 @pytest.mark.parametrize("name", LIGHT_MODELS)
+@pytest.mark.slow
 def test_light_models_of_the_onnx_package(name: str) -> None:
     macs, params = LIGHT_MODELS[name]
     count = count_operations(LIGHT / f"light_{name}.onnx")

@@ -120,12 +120,14 @@ def asked(seed: int) -> float:
     st.sampled_from(SCATTERS),
     st.sampled_from([2, 30, 640, 5000, 20_000]),
 )
+@pytest.mark.slow
 def test_no_pattern_of_delays_breaks_the_bound(seed: int, floor: str, scatter: str, count: int) -> None:
     assert delayed(seed, floor, scatter, count) <= 1.0
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.integers(0, 2**32))
+@pytest.mark.slow
 def test_no_way_of_asking_breaks_the_bound(seed: int) -> None:
     assert asked(seed) <= 1.0
 

@@ -118,6 +118,7 @@ def test_edges_land_within_two_sample_intervals_hours_away(
     st.integers(0, 2**32),
     st.sampled_from(["instantaneous", "average", "counter"]),
 )
+@pytest.mark.slow
 def test_any_clock_any_rate(
     offset_s: float, skew: float, interval_s: float, phase: float, seed: int, reading: str
 ) -> None:

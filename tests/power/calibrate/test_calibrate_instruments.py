@@ -54,6 +54,7 @@ def made(name: str, simulator: Simulator, time: VirtualTime) -> Meter:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
+@pytest.mark.slow
 def test_wrong_before_and_right_after(name: str) -> None:
     time, knob, read_s = VirtualTime(), Knob(), READ_S.get(name, 20.0)
     simulated = DRIVERS[name].simulated()

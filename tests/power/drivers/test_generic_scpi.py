@@ -116,6 +116,7 @@ def test_answers_that_are_no_numbers_are_refused(answer: str, error: type[Except
         meter.read()
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "scpi",

@@ -28,10 +28,12 @@ def protected(simulator: SimulatedHailo) -> bool:
     return simulator.is_protected
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage("hailo", specimens(SimulatedHailo), timing=Timing(4.0, 12.0, 1.0), options=LIMITS)
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     check_in_real_time(
         "hailo", specimens(SimulatedHailo), timing=Timing(1.0, 1.5, 0.25), options=LIMITS, seed=3

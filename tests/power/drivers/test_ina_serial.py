@@ -183,6 +183,7 @@ def test_each_sensor_reads_its_load(sensor: str) -> None:
     assert trace.span.duration_s == pytest.approx(5.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage("ina-serial", specimens(SimulatedInaSerial), timing=Timing(1.5, 4.0, 0.5))
 

@@ -219,6 +219,7 @@ def shunted(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager
 
 
 @pytest.mark.parametrize("made", [specimens(SimulatedKeysight34465a), shunted])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(made: Made) -> None:
     check_coverage(
         "keysight-34465a",

@@ -191,6 +191,7 @@ def memorising(load: Load, timebase: Timebase, seed: int) -> AbstractContextMana
 
 
 @pytest.mark.parametrize("mode", ["hires", "sample"])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(mode: str) -> None:
     check_coverage(
         "keysight-infiniivision",

@@ -147,6 +147,7 @@ def test_records_that_vanish_are_noticed_by_the_clock() -> None:
         meter.fetch()
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     # The module is so accurate that the power's own variation within a sample has to be small for its errors to show.
     check_coverage(

@@ -216,6 +216,7 @@ LEVELS = Levels(0.2, 0.6, 377.0, burst_s=5e-6)
 """Bursts stay in one range: Nordic's filter takes what lasts for less than three samples for switching."""
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     coarse = specimens(SimulatedNordicPpk2, push_s=0.05)
     check_coverage("nordic-ppk2", coarse, levels=LEVELS, timing=Timing(0.2, 0.4, 0.1))

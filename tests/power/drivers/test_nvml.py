@@ -67,6 +67,7 @@ def field(code: int, milli_w: int) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(("mode", "interval_s"), [("energy", 0.1), ("average", 0.25)])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(mode: str, interval_s: float) -> None:
     options = {**LIMITS, "mode": mode, "interval_s": interval_s}
     check_coverage("nvml", SPECIMENS, levels=CARD, timing=Timing(5.0, 20.0, 2.0), options=options)
@@ -78,6 +79,7 @@ def test_energies_from_power_of_an_instant() -> None:
     check_coverage("nvml", SPECIMENS, levels=levels, timing=Timing(3.0, 8.0, 1.0), options=options)
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     check_in_real_time("nvml", SPECIMENS, levels=CARD, timing=Timing(1.0, 1.5, 0.25), options=LIMITS, seed=3)
 

@@ -61,10 +61,12 @@ def jetson(**how: Any) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_rapl_energies_lie_within_their_uncertainty() -> None:
     check_coverage("rapl", rapl, timing=SHORT, options=RAPL_LIMITS)
 
 
+@pytest.mark.slow
 def test_hwmon_energies_lie_within_their_uncertainty() -> None:
     check_coverage("hwmon", hwmon, timing=SHORT, options=HWMON_LIMITS)
 
@@ -98,6 +100,7 @@ def test_jetson_energies_lie_within_their_uncertainty(how: dict[str, Any]) -> No
         ("jetson-ina3221", jetson(), {"shunt_tolerance": SHUNT_TOLERANCE}),
     ],
 )
+@pytest.mark.slow
 def test_energy_in_real_time(name: str, make: Any, options: dict[str, object]) -> None:
     outcome = run_trial(
         name, make, 3, levels=Levels(), timing=Timing(1.0, 1.5, 0.25), options=options, is_real=True

@@ -28,6 +28,7 @@ def test_every_plug_is_tried() -> None:
 
 
 @pytest.mark.parametrize("made", PLUGS)
+@pytest.mark.slow
 def test_energy_in_real_time(made: type[MqttSimulator]) -> None:
     check_in_real_time(
         made.driver,

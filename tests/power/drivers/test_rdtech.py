@@ -93,6 +93,7 @@ def test_what_is_no_um25c(answers: tuple[bytes, ...], error: type[PowerError], w
 
 
 @pytest.mark.parametrize("made", [SimulatedUm24c, SimulatedUm25c, SimulatedUm34c])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(made: type[SimulatedRdTech]) -> None:
     check_coverage(made.driver, specimens(made), timing=Timing(6.0, 10.0, 2.0), levels=Levels(burst_s=0.02))
 

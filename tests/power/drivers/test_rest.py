@@ -131,6 +131,7 @@ def test_energies_lie_within_their_uncertainty(options: dict[str, object], timin
     check_coverage("rest", specimens(SimulatedRest), timing=timing, options=options)
 
 
+@pytest.mark.slow
 def test_energy_in_real_time() -> None:
     check_in_real_time(
         "rest",

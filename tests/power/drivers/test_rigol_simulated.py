@@ -31,6 +31,7 @@ from tests.power.trials import (
         (SimulatedRigolMso5000, Timing(2.5, 10.0, 1.0), "hires", 5000.0),
     ],
 )
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(
     kind: type[SimulatedRigol], timing: Timing, acquisition: Mode, rate_hz: float
 ) -> None:

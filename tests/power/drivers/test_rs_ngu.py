@@ -136,6 +136,7 @@ def test_a_channel_that_it_has_not_is_refused() -> None:
     assert line.is_closed
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "rs-ngu",

@@ -193,6 +193,7 @@ def test_energy_in_real_time(made: type[ScpiSimulator], timing: Timing, options:
 
 
 @pytest.mark.parametrize(("made", "timing", "options"), SCOPES)
+@pytest.mark.slow
 def test_energy_of_a_record_in_real_time(
     made: type[ScpiSimulator], timing: Timing, options: dict[str, object]
 ) -> None:

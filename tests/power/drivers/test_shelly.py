@@ -271,6 +271,7 @@ def test_energies_lie_within_their_uncertainty(
     )
 
 
+@pytest.mark.slow
 def test_what_it_sends_by_itself_is_enough(broker: MqttBroker, taken: list[MqttLine]) -> None:
     def make(load: Load, timebase: Timebase, seed: int) -> AbstractContextManager[Simulator]:
         taken.clear()

@@ -36,6 +36,7 @@ LATE_S = 300.0
         (SimulatedSiglentSdsLegacy, Timing(3.0, 17.0, 1.0)),
     ],
 )
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(kind: Kind, timing: Timing) -> None:
     check_coverage(kind.driver, specimens(kind), timing=timing, options=SAMPLES)
 

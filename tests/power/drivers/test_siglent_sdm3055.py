@@ -117,6 +117,7 @@ def test_replies_that_are_none_are_refused(payload: bytes, error: type[Exception
         meter.read()
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "siglent-sdm3055",

@@ -20,6 +20,7 @@ from power.sim.tegrastats import GAIN_LIMIT, OFFSET_LIMIT_A, SimulatedTegrastats
 from power.timebase import Timebase
 from power.transports.process import LineProcess
 from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time, specimens
+from tests.waiting import alive, wait_until
 
 LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": 5.0 * OFFSET_LIMIT_A}}
 
@@ -183,14 +184,7 @@ def test_the_program_is_asked_for_the_interval_and_ended_with_its_children(tmp_p
         meter.stop()
     assert (tmp_path / "asked").read_text().strip() == "--interval 200"
     for child in (tmp_path / "child").read_text().split():
-        assert not is_running(int(child))
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        wait_until(lambda child=child: not alive(int(child)), what="the end of a child")
 
 
 @pytest.mark.slow
@@ -205,6 +199,7 @@ def test_energies_lie_within_their_uncertainty() -> None:
 
 
 @pytest.mark.parametrize("style", ["jp4", "jp7"])
+@pytest.mark.slow
 def test_energy_in_real_time(style: str) -> None:
     check_in_real_time(
         "tegrastats",
@@ -324,7 +319,7 @@ def test_a_program_that_ignores_being_asked_to_end_is_killed(monkeypatch: pytest
     (line, _), *_ = process.read_lines(5.0)
     process.close()
     process.close()
-    assert not is_running(int(line))
+    wait_until(lambda: not alive(int(line)), what="its end")
     with pytest.raises(LinkLost, match="was ended"):
         process.read_lines(0.1)
     assert not os.path.exists(f"/proc/{line}/fd")

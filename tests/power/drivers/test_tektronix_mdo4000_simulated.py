@@ -30,6 +30,7 @@ RANGES: dict[str, object] = {
 
 
 @pytest.mark.parametrize("settings", [{}, {"acquisition": "sample", "rate_hz": 5000.0}])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(settings: dict[str, object]) -> None:
     check_coverage(
         "tektronix-mdo4000",

@@ -106,6 +106,7 @@ def test_what_is_no_watts_up(answer: bytes, error: type[PowerError], words: str)
     assert line.is_closed
 
 
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty() -> None:
     check_coverage(
         "wattsup-pro", specimens(SimulatedWattsUpPro), timing=Timing(10.0, 16.0, 2.0), levels=LEVELS

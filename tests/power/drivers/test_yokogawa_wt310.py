@@ -231,6 +231,7 @@ def test_a_reply_of_another_shape_is_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["average", "integration"])
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(mode: str) -> None:
     check_coverage(
         "yokogawa-wt310",
