@@ -43,11 +43,13 @@ class Power:
     gross  what the meter saw
     idle   mean of the idle model over the same window
     net_u  expanded uncertainty of gross − idle; smaller than that of the two together where they share a meter's range
+    is_estimated  made of processor time, between bounds that are all that is known: net figures stand, and are flagged so
     """
 
     gross: Value | None = None
     idle: Value | None = None
     net_u: float | None = None
+    is_estimated: bool = False
 
     @property
     def net(self) -> Value | None:
@@ -55,6 +57,11 @@ class Power:
         if self.gross is None or self.idle is None:
             return None
         return Value(self.gross.value - self.idle.value, self.net_u)
+
+    @property
+    def is_told_from_idle(self) -> bool:
+        """Whether net power is beyond its standard uncertainty: an inverse of less has no meaning, nor its error a linear one."""
+        return self.is_estimated or self.net is None or self.net.value > (self.net.u or 0.0) / COVERAGE
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def compute(
         },
         "gops_per_w": {
             "gross": _json(_per_watt(gops, power.gross)),
-            "net": _json(_per_watt(gops, power.net)),
+            "net": _json(_per_watt(gops, power.net if power.is_told_from_idle else None)),
         },
     }
 
@@ -142,11 +149,8 @@ def _energy_mj(power: Value | None, window_s: float, inferences: int) -> Value |
 
 
 def _per_watt(gops: float | None, power: Value | None) -> Value | None:
-    """Divide; undefined where the power cannot be told from none, as net power on a board that does not work harder.
-
-    That is within its standard uncertainty of 0, where an inverse means nothing and its error is not the linear one.
-    """
-    if gops is None or power is None or power.value <= (power.u or 0.0) / COVERAGE:
+    """Divide; undefined where the power is not positive, as net power can be on a board that does not work harder."""
+    if gops is None or power is None or power.value <= 0:
         return None
     value = gops / power.value
     return Value(value, None if power.u is None else value * power.u / power.value)

@@ -99,6 +99,7 @@ def _power(report: EnergyReport) -> Power:
         gross=_value(report.power_w),
         idle=None if report.idle_power_w is None else _value(report.idle_power_w),
         net_u=None if net is None else net.expanded,
+        is_estimated=report.kind == "estimated",
     )
 
 

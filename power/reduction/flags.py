@@ -64,7 +64,7 @@ def flags_of(
         )
     yield from _sample_flags(found, parts, limits)
     yield from _edge_flags(parts, limits)
-    yield from _idle_flags(before, after, idle, parts, limits)
+    yield from _idle_flags(before, after, idle, parts, kind, limits)
 
 
 def _sample_flags(found: Sequence[WindowEnergy], parts: Parts, limits: Limits) -> Iterable[Flag]:
@@ -102,12 +102,13 @@ def _idle_flags(
     after: WindowEnergy | None,
     idle: Idle | None,
     parts: Parts,
+    kind: Kind,
     limits: Limits,
 ) -> Iterable[Flag]:
     if idle is None:
         return
     net = parts.above(idle)
-    if net.value <= (net.u_std or 0.0):
+    if net.value <= (0.0 if kind == "estimated" else net.u_std or 0.0):
         yield Flag(
             "NET_NOT_POSITIVE",
             f"The run drew {net.value:.3g} W above idle, which cannot be told from none; net figures mean nothing here.",

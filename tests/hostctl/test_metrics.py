@@ -84,6 +84,13 @@ def test_net_power_within_its_uncertainty_of_zero_has_no_efficiency() -> None:
     assert found["gops_per_w"]["net"] is None
 
 
+def test_net_figures_of_an_estimate_stand() -> None:
+    power = Power(gross=Value(6.0, 4.0), idle=Value(4.0, 4.0), net_u=8.0, is_estimated=True)
+    assert compute(steady(10), ops_per_inference=1e9, power=power)["gops_per_w"]["net"][
+        "value"
+    ] == pytest.approx(25.0)
+
+
 def test_net_power_below_zero_keeps_its_energy_but_has_no_efficiency() -> None:
     power = Power(gross=Value(3.0, 0.1), idle=Value(4.0, 0.1), net_u=0.1)
     found = compute(steady(10), ops_per_inference=1e9, power=power)
