@@ -247,6 +247,7 @@ def test_a_worker_killed_in_the_window_ends_the_benchmark(served: Farm) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hang", "stuck"])
+@pytest.mark.slow
 def test_a_loop_that_hangs_is_killed(tmp_path: Path, fault: str) -> None:
     with farm(tmp_path, infer_timeout_s=0.4) as served:
         model = served.model(runtime="rogue", options={"fault": fault, "after": 3})

@@ -172,6 +172,7 @@ def test_malformed_lease_metadata(service: DeviceServiceStub) -> None:
     assert reason_of(caught.value) == "LEASE_INVALID"
 
 
+@pytest.mark.slow
 def test_a_new_holder_cuts_the_streams_of_the_past_one(service: DeviceServiceStub, daemon: Daemon) -> None:
     power = service.Power(pb.PowerRequest(), metadata=lease(1))
     watch = service.WatchStats(pb.WatchStatsRequest(), metadata=lease(1))

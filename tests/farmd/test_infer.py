@@ -137,6 +137,7 @@ def test_what_a_runtime_prints_does_not_disturb_the_wire(served: Farm) -> None:
     ],
     ids=lambda value: value.get("fault") if isinstance(value, dict) else None,
 )
+@pytest.mark.slow
 def test_a_worker_that_breaks_is_buried_and_the_daemon_serves_on(
     tmp_path: Path, options: dict[str, str], code: grpc.StatusCode, reason: str, facts: dict[str, str]
 ) -> None:

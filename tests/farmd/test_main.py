@@ -248,6 +248,7 @@ def test_an_encrypted_key_is_refused(tmp_path: Path, certificates: Certificates)
 # Ending.
 
 
+@pytest.mark.slow
 def test_a_drain_lets_running_calls_end(tmp_path: Path) -> None:
     with (
         serve_farmd(tmp_path, drain_s=20, **FAKE_RUNTIME) as (address, process),

@@ -259,6 +259,7 @@ def test_an_unloaded_model_is_gone_with_its_process(served: Farm) -> None:
     assert served.supervisor.health() == (True, [])
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_end_is_killed(served: Farm) -> None:
     model = served.model(options={"fault": "hang", "at": "close"})
     served.stub.UnloadModel(pb.UnloadModelRequest(model_id=model.model_id))

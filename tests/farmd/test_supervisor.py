@@ -179,6 +179,7 @@ def load_with(stub: Any, **fields: Any) -> str:
 
 
 @pytest.mark.parametrize("fault", ["", "hang", "stuck"])
+@pytest.mark.slow
 def test_a_daemon_that_is_killed_takes_its_workers_along(tmp_path: Path, fault: str) -> None:
     settings: dict[str, Any] = {"extra_worker_paths": FAKES, "worker_env": {"WATTFARM_RUNNERS": RUNNERS}}
     with (

@@ -132,6 +132,7 @@ def test_an_error_without_sense_is_a_fault_and_the_worker_lives(start: Callable[
     assert ask(worker)["fine"] == 1
 
 
+@pytest.mark.slow
 def test_a_wire_that_is_closed_while_the_process_lives_ends_it(start: Callable[[str], Worker]) -> None:
     worker = start("recv(); sock.close(); time.sleep(60)")
     with pytest.raises(errors.WorkerGarbage, match="closed its wire during memory"):

@@ -206,6 +206,7 @@ def test_a_batch_the_file_does_not_have_is_kept_as_invalid(farm: Hostctl, tmp_pa
         pytest.param("hang", "did not answer", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_worker_that_dies_or_hangs(farm: Hostctl, model: Path, fault: str, words: str) -> None:
     done = farm.run(
         *("run", "--device", "bench", "--model", str(model), "--runtime", "faulty", "--json"),
@@ -288,6 +289,7 @@ def test_ctrl_c_keeps_an_invalid_result(farm: Hostctl, model: Path) -> None:
     _ended_by_a_signal(farm, process, 130)
 
 
+@pytest.mark.slow
 def test_sigterm_does_too(farm: Hostctl, model: Path) -> None:
     process = _running(farm, model)
     process.send_signal(signal.SIGTERM)
@@ -341,6 +343,7 @@ def test_kill_9_of_hostctl_takes_the_local_farmd_with_it(hostctl: Hostctl, model
     assert list(Path(temporary).iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_board_that_dies_in_mid_run(hostctl: Hostctl, model: Path, tmp_path: Path) -> None:
     with serve_board(tmp_path / "board") as (address, farmd):
         hostctl.add_device("bench", address)
@@ -354,6 +357,7 @@ def test_a_board_that_dies_in_mid_run(hostctl: Hostctl, model: Path, tmp_path: P
     assert hostctl.leases() == []
 
 
+@pytest.mark.slow
 def test_a_lease_taken_away_ends_the_run(farm: Hostctl, model: Path) -> None:
     process = _running(farm, model, "--lease-ttl", "1500ms")
     (lease,) = farm.leases()
@@ -406,6 +410,7 @@ def _cpu_s(pid: int) -> float:
 
 
 @pytest.mark.parametrize("name", ["ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "vww_96_int8"])
+@pytest.mark.slow
 def test_mlperf_tiny_on_litert(farm: Hostctl, name: str) -> None:
     path = ROOT.parent / "shared" / "models" / "mlperf_tiny" / f"{name}.tflite"
     if not path.exists():

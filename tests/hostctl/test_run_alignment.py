@@ -101,6 +101,7 @@ def test_a_pattern_places_the_window(
     assert result["idle_power_w"]["value"] < 0.5 * result["power_w"]["value"]
 
 
+@pytest.mark.slow
 def test_idle_states_and_a_budget(hostctl: Hostctl, bench: tuple[str, SimulatedWt310], model: Path) -> None:
     add(hostctl, bench)
     with hostctl.config.open("a") as file:
@@ -126,6 +127,7 @@ def test_idle_states_and_a_budget(hostctl: Hostctl, bench: tuple[str, SimulatedW
     assert json.loads(hostctl.run("results", "show", result["id"], "--budget", "--json").stdout)["k"] == 2.0
 
 
+@pytest.mark.slow
 def test_the_rules_of_mlperf_range_first(
     hostctl: Hostctl, bench: tuple[str, SimulatedWt310], model: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_the_rules_of_mlperf_range_first(
     assert ranging["range_text"] == result["meter"]["range"]
 
 
+@pytest.mark.slow
 def test_a_fixed_idle_power_needs_no_window(
     hostctl: Hostctl, bench: tuple[str, SimulatedWt310], model: Path
 ) -> None:

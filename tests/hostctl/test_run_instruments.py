@@ -98,6 +98,7 @@ def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model:
         assert 0.9 * idle_w < result[name]["value"] < 1.1 * max_w
 
 
+@pytest.mark.slow
 def test_an_instrument_that_is_switched_off_in_mid_run(hostctl: Hostctl, board: str, model: Path) -> None:
     # Some 25 commands set it up, three make a reading.
     with simulated("yokogawa-wt310", faults=Faults(disconnect_after=60)) as simulator:
@@ -116,6 +117,7 @@ def test_an_instrument_that_is_switched_off_in_mid_run(hostctl: Hostctl, board: 
     assert pyarrow.parquet.read_metadata(trace).num_rows > 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_a_record(hostctl: Hostctl, board: str, model: Path) -> None:
     name = "tektronix-mdo4000"
     with simulated(name) as simulator:
@@ -160,6 +162,7 @@ def test_an_instrument_that_is_not_there(hostctl: Hostctl, board: str, model: Pa
     assert hostctl.leases() == []
 
 
+@pytest.mark.slow
 def test_one_line_changes_the_meter(hostctl: Hostctl, board: str, model: Path) -> None:
     with simulated("yokogawa-wt310") as first, simulated("yokogawa-wt310") as second:
         hostctl.add_device("bench", board, meter="m1")

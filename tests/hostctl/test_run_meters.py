@@ -26,6 +26,7 @@ def rails_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.slow
 def test_readable_rails_are_taken_before_an_estimate(hostctl: Hostctl, rails_board: str, model: Path) -> None:
     hostctl.add_device("bench", rails_board)
     (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *QUICK)
@@ -42,6 +43,7 @@ def test_readable_rails_are_taken_before_an_estimate(hostctl: Hostctl, rails_boa
     assert result["gops_per_w"]["gross"]["value"] == result["achieved_gops"] / result["power_w"]["value"]
 
 
+@pytest.mark.slow
 def test_a_stated_accuracy_becomes_an_uncertainty(hostctl: Hostctl, rails_board: str, model: Path) -> None:
     hostctl.add_device("bench", rails_board, meter="ina")
     with hostctl.config.open("a") as file:

@@ -163,6 +163,7 @@ def test_broken_files_are_model_invalid(
 
 
 @pytest.mark.parametrize(("runtime", "make"), CASES)
+@pytest.mark.slow
 def test_damage_anywhere_never_ends_as_a_wrong_kind(
     worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
 ) -> None:

@@ -326,6 +326,7 @@ def test_a_leak_shows_in_the_memory(worker: WorkerClient, model: Path) -> None:
     assert grown_bytes > 90_000_000
 
 
+@pytest.mark.slow
 def test_losing_the_daemon_ends_even_a_worker_that_hangs(model: Path) -> None:
     with WorkerClient(env=ENV) as worker:
         load(worker, model, fault="hang")

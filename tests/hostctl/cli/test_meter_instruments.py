@@ -431,6 +431,7 @@ def test_numbers_for_people(bench: Bench) -> None:
     assert {entry["name"] for entry in listed} >= {"m1", "ref", "rapl"}
 
 
+@pytest.mark.slow
 def test_too_short_a_reading(bench: Bench) -> None:
     done = bench.hostctl.run("meter", "check", "m1", "--load-w", "0", "--u", "0.1", "--for", "150ms")
     assert done.returncode == 1

@@ -81,6 +81,7 @@ def test_a_known_delay_is_found(hostctl: Hostctl) -> None:
     assert told["latency_u_s"] >= 0.5 * told["command_s"] / 3**0.5
 
 
+@pytest.mark.slow
 def test_it_says_what_to_write(hostctl: Hostctl, tmp_path: Path) -> None:
     with bench(hostctl) as program:
         done = hostctl.run("meter", "latency", "m1", "--set-load", program, *QUICK)
@@ -109,6 +110,7 @@ def test_what_is_refused(hostctl: Hostctl, options: tuple[str, ...], words: str)
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_a_load_that_does_not_change(hostctl: Hostctl) -> None:
     with bench(hostctl):
         done = hostctl.run("meter", "latency", "m1", "--set-load", "true", *QUICK)

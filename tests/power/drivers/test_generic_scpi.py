@@ -148,7 +148,10 @@ def test_slow_answers_widen_the_bound() -> None:
 def test_readings_over_the_range_are_no_readings() -> None:
     time = VirtualTime()
     source = SimulatedGenericScpi(Load(Constant(3.0)), timebase=time, faults=Faults(clip_w=2.0))
-    with recording(source, time, {}) as meter, pytest.raises(NoReading, match="over its range; set a larger one"):
+    with (
+        recording(source, time, {}) as meter,
+        pytest.raises(NoReading, match="over its range; set a larger one"),
+    ):
         meter.stop()
 
 

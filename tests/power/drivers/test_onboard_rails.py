@@ -75,12 +75,11 @@ def test_hwmon_energies_lie_within_their_uncertainty() -> None:
     "how",
     [
         pytest.param({"module": "Orin NX, Orin Nano", "kernel": "ina3221"}, id="one rail, mainline"),
-        pytest.param(
-            {"module": "Nano", "kernel": "ina3221x"}, id="one rail, ina3221x", marks=pytest.mark.slow
-        ),
-        pytest.param({"module": "AGX Orin", "kernel": "ina3221"}, id="three rails", marks=pytest.mark.slow),
+        pytest.param({"module": "Nano", "kernel": "ina3221x"}, id="one rail, ina3221x"),
+        pytest.param({"module": "AGX Orin", "kernel": "ina3221"}, id="three rails"),
     ],
 )
+@pytest.mark.slow
 def test_jetson_energies_lie_within_their_uncertainty(how: dict[str, Any]) -> None:
     # Samples of an instant meet bursts at a rhythm of their own: at this one they scatter as independent samples do.
     levels, interval_s = (Levels(), 0.1) if how["kernel"] == "ina3221" else (Levels(burst_s=0.01), 0.08)

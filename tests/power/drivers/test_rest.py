@@ -120,13 +120,10 @@ COUNTER: dict[str, object] = {
     ("options", "timing"),
     [
         ({"interval_s": 1.0}, Timing(7.0, 9.0, 2.0)),
-        pytest.param(
-            {**COUNTER, "resolution": 1e-6, "interval_s": 4.0},
-            Timing(8.0, 12.0, 3.0),
-            marks=pytest.mark.slow,
-        ),
+        pytest.param({**COUNTER, "resolution": 1e-6, "interval_s": 4.0}, Timing(8.0, 12.0, 3.0)),
     ],
 )
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(options: dict[str, object], timing: Timing) -> None:
     check_coverage("rest", specimens(SimulatedRest), timing=timing, options=options)
 

@@ -142,6 +142,7 @@ def test_every_scpi_instrument_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("case", "trouble"), TRIED, indirect=["case"])
+@pytest.mark.slow
 def test_trouble_in_mid_run(case: Case, trouble: str) -> None:
     check_trouble(case.made, case.options, {**TROUBLE, **case.more}[trouble], case.after_s)
 

@@ -239,11 +239,12 @@ PLUG = Levels(idle_w=20.0, active_w=60.0)
 @pytest.mark.parametrize(
     ("prefix", "read", "timing", "interval_s", "update_s"),
     [
-        pytest.param("shellies/p", "energy", Timing(80.0, 160.0, 24.0), 20.0, 10.0, marks=pytest.mark.slow),
+        pytest.param("shellies/p", "energy", Timing(80.0, 160.0, 24.0), 20.0, 10.0),
         ("plus", "energy", Timing(40.0, 80.0, 14.0), 12.0, 2.0),
-        pytest.param("plus", "power", Timing(20.0, 24.0, 4.0), 3.0, 1.0, marks=pytest.mark.slow),
+        pytest.param("plus", "power", Timing(20.0, 24.0, 4.0), 3.0, 1.0),
     ],
 )
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(
     broker: MqttBroker,
     prefix: str,
@@ -313,6 +314,7 @@ def heard_out(meter: Meter) -> None:
     ],
 )
 @pytest.mark.parametrize("topic", ["plus", "shellies/p"])
+@pytest.mark.slow
 def test_faults_end_the_run_with_a_sentence(
     broker: MqttBroker, topic: str, faults: Faults, words: str
 ) -> None:

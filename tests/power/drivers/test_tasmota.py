@@ -157,9 +157,10 @@ def made(
     ("read", "timing", "interval_s"),
     [
         ("energy", Timing(60.0, 120.0, 10.0), 30.0),
-        pytest.param("power", Timing(24.0, 30.0, 4.0), 3.0, marks=pytest.mark.slow),
+        pytest.param("power", Timing(24.0, 30.0, 4.0), 3.0),
     ],
 )
+@pytest.mark.slow
 def test_energies_lie_within_their_uncertainty(
     broker: MqttBroker, read: str, timing: Timing, interval_s: float
 ) -> None:

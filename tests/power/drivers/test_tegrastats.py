@@ -263,6 +263,7 @@ def test_a_program_that_fails_tells_its_status_and_last_words(tmp_path: Path) ->
         (Faults(silent_after=5), LinkLost, "sent nothing for .* s through .*; check that it still runs"),
     ],
 )
+@pytest.mark.slow
 def test_what_breaks_in_mid_run(
     faults: Faults, kind: type[PowerError], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
