@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from benchmarks import Row
 from power.drivers.common.base import StreamedInstrument
 from power.meters.streamed import StreamedMeter
 from power.reduction.energy import energy
@@ -23,6 +24,22 @@ class Streamed:
     cpu_s: float
     missing: int
     error: float
+
+
+def rows(what: str, found: Streamed, duration_s: float, most_error: float) -> list[Row]:
+    """Return what every stream is held to: 30 % of a core, nothing lost, and the energy."""
+    return [
+        Row(
+            f"{what}: processor time of one core",
+            100.0 * found.cpu_s / duration_s,
+            "%",
+            None,
+            30.0,
+            "at most",
+        ),
+        Row(f"{what}: samples lost", float(found.missing), "samples", None, 0.0, "at most"),
+        Row(f"{what}: error of the energy", 100.0 * found.error, "%", None, 100.0 * most_error, "at most"),
+    ]
 
 
 @contextmanager

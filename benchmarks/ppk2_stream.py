@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from benchmarks import Row
 from benchmarks._ppk2_device import POWER, SUPPLY_V
-from benchmarks._streamed import device, record
+from benchmarks._streamed import device, record, rows
 from power.drivers.nordic_ppk2 import RATE_HZ, NordicPpk2
 from power.timebase import HOST_TIME
 
@@ -22,16 +22,4 @@ def run(duration_s: float = DURATION_S) -> list[Row]:
     with device("_ppk2_device") as port:
         instrument = NordicPpk2(port, HOST_TIME, supply_v=SUPPLY_V, mode="source")
         found = record(instrument, POWER, RATE_HZ, duration_s, EDGE_S)
-    what = f"PPK2, 100 kS/s for {duration_s:g} s"
-    return [
-        Row(
-            f"{what}: processor time of one core",
-            100.0 * found.cpu_s / duration_s,
-            "%",
-            None,
-            30.0,
-            "at most",
-        ),
-        Row(f"{what}: samples lost", float(found.missing), "samples", None, 0.0, "at most"),
-        Row(f"{what}: error of the energy", 100.0 * found.error, "%", None, 0.5, "at most"),
-    ]
+    return rows(f"PPK2, 100 kS/s for {duration_s:g} s", found, duration_s, 0.005)

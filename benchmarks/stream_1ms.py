@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from benchmarks import Row
 from benchmarks._stream_server import POWER, RATE_HZ, RATES
-from benchmarks._streamed import device, record
+from benchmarks._streamed import device, record, rows
 from power.drivers.rs_ngu import PIECE_S, RsNgu
 from power.timebase import HOST_TIME
 
@@ -33,15 +33,6 @@ def run(duration_s: float = DURATION_S) -> list[Row]:
     what = f"1 MS/s for {duration_s:g} s"
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB  # Linux counts in KiB
     return [
-        Row(
-            f"{what}: processor time of one core",
-            100.0 * found.cpu_s / duration_s,
-            "%",
-            None,
-            30.0,
-            "at most",
-        ),
-        Row(f"{what}: samples lost", float(found.missing), "samples", None, 0.0, "at most"),
-        Row(f"{what}: error of the energy", 100.0 * found.error, "%", None, 0.1, "at most"),
-        Row(f"{what}: peak resident memory", peak_gib, "GiB", None, 6.0, "at most"),
+        *rows(what, found, duration_s, 0.001),
+        Row(f"{what}: peak resident memory", peak_gib, "GiB", None, 2.0, "at most"),
     ]
