@@ -5,6 +5,7 @@ Every module here has `run() -> list[Row]`; `python -m benchmarks [NAME ...]` ru
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,3 +37,9 @@ class Row:
     def holds(self) -> bool:
         """Whether the claim is true in this run."""
         return self.value >= self.bar if self.sense == "at least" else self.value <= self.bar
+
+
+def rows_of(name: str) -> list[Row]:
+    """Run one benchmark, by the name of its module."""
+    found: list[Row] = importlib.import_module(f"benchmarks.{name}").run()
+    return found
