@@ -148,7 +148,7 @@ class Shelly(PushedInstrument):
             info = self._await_info(line)
             line.publish(*self._question(METHODS[self._component]))
             self._await_reading(line, info)
-        except Exception:
+        except BaseException:  # Ctrl-C too must not leave the line open
             self.disconnect()
             raise
         firmware = text_or_none(member(info, "fw_ver" if self._is_first else "ver"))

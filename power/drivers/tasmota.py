@@ -117,7 +117,7 @@ class Tasmota(PolledInstrument):
                     f"The plug '{self._topic}' at the broker '{line.broker.address}' tells no ENERGY: it does not measure; "
                     "choose another topic in farm.toml."
                 )
-        except Exception:
+        except BaseException:  # Ctrl-C too must not leave the line open
             self.disconnect()
             raise
         mac, version = member(network, "StatusNET", "Mac"), member(firmware, "StatusFWR", "Version")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -58,9 +59,9 @@ class ScpiInstrument(Instrument):
     def _check_identity(self, identity: Identity) -> None:
         check_model(identity, self.models, self.driver, self._connected.address)
 
+    @abstractmethod
     def _set_up(self, link: ScpiLink, identity: Identity) -> None:
         """Configure it; ends with `_check_errors`."""
-        raise NotImplementedError
 
     @property
     def _connected(self) -> ScpiLink:

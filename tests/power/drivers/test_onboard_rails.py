@@ -406,26 +406,19 @@ def test_without_a_map_a_zynq_asks_for_names(tmp_path: Path) -> None:
 TREES = [("rapl", SimulatedRapl), ("hwmon", SimulatedHwmon), ("jetson-ina3221", SimulatedJetsonIna3221)]
 
 
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [(Faults(disconnect_after=50), "has vanished"), (Faults(garbage_after=50), "holds no number")],
+    ids=["vanished", "noise"],
+)
 @pytest.mark.parametrize(("driver", "simulated"), TREES)
-def test_a_sensor_that_vanishes_in_mid_run(driver: str, simulated: Any) -> None:
+def test_a_sensor_that_breaks_in_mid_run(driver: str, simulated: Any, faults: Faults, words: str) -> None:
     time = VirtualTime()
-    with simulated(Load(Constant(3.0)), timebase=time, faults=Faults(disconnect_after=50)) as simulator:
+    with simulated(Load(Constant(3.0)), timebase=time, faults=faults) as simulator:
         meter = make_meter("m", driver, simulator.options, timebase=time).open()
         meter.start()
         time.sleep(5.0)
-        with pytest.raises(RailUnreadable, match="has vanished"):
-            meter.stop()
-        meter.close()
-
-
-@pytest.mark.parametrize(("driver", "simulated"), TREES)
-def test_a_sensor_that_turns_to_noise_in_mid_run(driver: str, simulated: Any) -> None:
-    time = VirtualTime()
-    with simulated(Load(Constant(3.0)), timebase=time, faults=Faults(garbage_after=50)) as simulator:
-        meter = make_meter("m", driver, simulator.options, timebase=time).open()
-        meter.start()
-        time.sleep(5.0)
-        with pytest.raises(RailUnreadable, match="holds no number"):
+        with pytest.raises(RailUnreadable, match=words):
             meter.stop()
         meter.close()
 
