@@ -234,11 +234,19 @@ def test_a_run_that_draws_no_more_than_idle() -> None:
 
 
 def test_a_run_that_draws_too_little_above_idle_to_tell() -> None:
-    found = report(trace(run_w=4.0 + 1e-6, noise_w=0.05, step_s=0.001), idle_model="before")
-    assert found.net_j is not None
-    assert found.net_j.u_std is not None
-    assert abs(found.net_j.value) < found.net_j.u_std
-    assert "NET_NOT_POSITIVE" in codes(found)
+    def of(run_w: float) -> tuple[EnergyReport, float, float]:
+        found = report(trace(0.001, run_w=run_w, noise_w=0.05), idle_model="before")
+        assert found.net_power_w is not None
+        assert found.net_power_w.u_std is not None
+        return found, found.net_power_w.value, found.net_power_w.u_std
+
+    _, by_chance_w, u_w = of(4.0)
+    too_little, net_w, _ = of(4.0 - by_chance_w + 0.5 * u_w)
+    assert 0.0 < net_w < u_w
+    assert "NET_NOT_POSITIVE" in codes(too_little)
+    enough, net_w, _ = of(4.0 - by_chance_w + 2.0 * u_w)
+    assert net_w > u_w
+    assert "NET_NOT_POSITIVE" not in codes(enough)
 
 
 def counter(marks: Sequence[float], update_s: float | None = None) -> Trace:
