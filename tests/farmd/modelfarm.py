@@ -127,9 +127,14 @@ class _Servicer(ModelCalls, pb_grpc.DeviceServiceServicer):
 class Farm:
     """A served daemon half and a client of it."""
 
-    def __init__(self, config: Config, file_system: FileSystem | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        file_system: FileSystem | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.config = config
-        self.supervisor = Supervisor(config)
+        self.supervisor = Supervisor(config, clock=clock)
         self.supervisor.start()
         self.cache = ModelCache(
             config.state_dir / "models",
@@ -223,16 +228,42 @@ def benchmark_of(model_id: str, **fields: Any) -> pb.BenchmarkRequest:
 
 
 @contextmanager
-def farm(state_dir: Path, *, file_system: FileSystem | None = None, **changes: Any) -> Iterator[Farm]:
-    """Serve for the length of a block."""
-    served = Farm(config_of(state_dir, **changes), file_system)
+def farm(
+    state_dir: Path,
+    *,
+    file_system: FileSystem | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **changes: Any,
+) -> Iterator[Farm]:
+    """Serve for the length of a block. `clock` is the supervisor's, which counts the pauses after deaths."""
+    served = Farm(config_of(state_dir, **changes), file_system, clock)
     try:
         yield served
     finally:
         served.close()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+class Gate:
+    """Holds up inferences of a fake model until a test lets them go on."""
+
+    def __init__(self, directory: Path, after: int = 0) -> None:
+        directory.mkdir(exist_ok=True)
+        self._path = directory / "gate"
+        self.options = {"gate": self._path, "after": after}
+
+    def is_reached(self) -> bool:
+        """Whether an inference has come to it since it was last asked."""
+        mark = self._path.with_name("gate.reached")
+        was_there = mark.exists()
+        mark.unlink(missing_ok=True)
+        return was_there
+
+    def open(self) -> None:
+        """Let all inferences pass."""
+        self._path.touch()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
     """Wait until something becomes true; whether it did."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:

@@ -19,6 +19,7 @@ from farm.v1 import tensor_pb2
 from tests.farmd.modelfarm import (
     EIGHT,
     Farm,
+    Gate,
     failed,
     farm,
     floats,
@@ -159,15 +160,16 @@ def test_a_worker_that_breaks_is_buried_and_the_daemon_serves_on(
         assert served.model(runtime="rogue").model_id
 
 
-def test_a_worker_killed_in_mid_inference_is_named(served: Farm) -> None:
-    model = served.model(options={"delay_ms": 3000})
+def test_a_worker_killed_in_mid_inference_is_named(served: Farm, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    model = served.model(options=gate.options)
     (view,) = served.supervisor.workers()
     assert view.pid
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(failed, served.infer, model.model_id, x_of(*EIGHT))
-        time.sleep(0.2)
+        assert until(gate.is_reached)
         os.kill(view.pid, signal.SIGKILL)
-        failure = running.result(10)
+        failure = running.result(30)
     assert failure.reason == "WORKER_CRASHED"
     assert failure.metadata["signal"] == "SIGKILL"
 
@@ -181,32 +183,47 @@ def test_a_worker_killed_while_it_is_idle_takes_its_model_along(served: Farm) ->
     assert "SIGKILL" in failed(served.infer, model.model_id).message
 
 
-def test_requests_of_one_model_are_served_in_turn_and_their_waiting_is_told(served: Farm) -> None:
-    model = served.model(options={"delay_ms": 100})
+def test_requests_of_one_model_are_served_in_turn_and_their_waiting_is_told(
+    served: Farm, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path)
+    model = served.model(options=gate.options)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: served.infer(model.model_id, x_of(*EIGHT)), range(4)))
+        running = [pool.submit(served.infer, model.model_id, x_of(*EIGHT)) for _ in range(4)]
+        assert until(gate.is_reached)
+        time.sleep(0.3)  # so that the others come and wait
+        gate.open()
+        answers = [each.result(30) for each in running]
     spans = sorted((a.start_ns, a.start_ns + a.compute_ns) for a in answers)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
-    assert max(a.queue_ns for a in answers) > 250_000_000
+    assert max(a.queue_ns for a in answers) > 100_000_000
 
 
-def test_a_request_whose_client_has_gone_is_not_run(served: Farm) -> None:
-    model = served.model(options={"delay_ms": 500})
+def test_a_request_whose_client_has_gone_is_not_run(served: Farm, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    model = served.model(options=gate.options)
     request = pb.InferRequest(model_id=model.model_id, inputs=[x_of(*EIGHT)])
     first = served.stub.Infer.future(request)
-    time.sleep(0.1)
+    assert until(gate.is_reached)
     waiting = served.stub.Infer.future(request)
-    time.sleep(0.1)
+    assert until(lambda: served.supervisor.activity._inferences == 2)
     waiting.cancel()
-    first.result(10)
-    assert served.infer(model.model_id, x_of(*EIGHT)).queue_ns < 400_000_000
+    assert until(lambda: served.supervisor.activity._inferences == 1)
+    gate.open()
+    first.result(30)
+    assert served.infer(model.model_id, x_of(*EIGHT)).outputs
     assert served.supervisor.workers()[0].inference_count == 2
 
 
-def test_two_models_compute_at_the_same_time(served: Farm) -> None:
-    models = [served.model(options={"delay_ms": 400}) for _ in range(2)]
+def test_two_models_compute_at_the_same_time(served: Farm, tmp_path: Path) -> None:
+    gates = [Gate(directory) for directory in (tmp_path / "a", tmp_path / "b")]
+    models = [served.model(options=gate.options) for gate in gates]
     with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda m: served.infer(m.model_id, x_of(*EIGHT)), models))
+        running = [pool.submit(served.infer, model.model_id, x_of(*EIGHT)) for model in models]
+        assert all(until(gate.is_reached) for gate in gates)
+        for gate in gates:
+            gate.open()
+        answers = [each.result(30) for each in running]
     assert max(a.start_ns for a in answers) < min(a.start_ns + a.compute_ns for a in answers)
 
 

@@ -18,6 +18,7 @@ from tests.farmd.modelfarm import (
     DOUBLE,
     EIGHT,
     Farm,
+    Gate,
     failed,
     farm,
     floats,
@@ -205,7 +206,7 @@ def test_a_load_that_hangs_is_killed_in_time(served: Farm) -> None:
     )
     assert (failure.code, failure.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "WORKER_HUNG")
     assert "0.5 s" in failure.message
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_a_client_that_leaves_while_a_model_builds_ends_the_worker(served: Farm) -> None:
@@ -266,10 +267,15 @@ def test_a_worker_that_does_not_end_is_killed(served: Farm) -> None:
     assert served.supervisor.workers() == []
 
 
-def test_an_unload_waits_for_the_running_inference(served: Farm) -> None:
-    model = served.model(options={"delay_ms": 300})
-    with ThreadPoolExecutor(1) as pool:
+def test_an_unload_waits_for_the_running_inference(served: Farm, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    model = served.model(options=gate.options)
+    with ThreadPoolExecutor(2) as pool:
         running = pool.submit(served.infer, model.model_id, x_of(*EIGHT))
+        assert until(gate.is_reached)
+        unload = pool.submit(served.stub.UnloadModel, pb.UnloadModelRequest(model_id=model.model_id))
         time.sleep(0.1)
-        served.stub.UnloadModel(pb.UnloadModelRequest(model_id=model.model_id))
-        assert floats(running.result(10).outputs[0])[1] == 2.0
+        assert not unload.done()
+        gate.open()
+        unload.result(30)
+        assert floats(running.result(30).outputs[0])[1] == 2.0

@@ -25,7 +25,7 @@ else:
 
 class RogueRunner(FakeRunner):
     """Faults: wire (nonsense on the wire), stuck (hangs with the interpreter's lock), orphan (a child that keeps the
-    pipe), talk (prints while it loads), deaf (ignores a cancel), big (outputs larger than announced)."""
+    pipe), talk (prints while it loads), big (outputs larger than announced)."""
 
     name = "rogue"
 
@@ -59,8 +59,6 @@ class RogueRunner(FakeRunner):
                 sys.stderr.write(f"layer {number + 1} of 3\n")
                 sys.stderr.flush()
                 time.sleep(0.05)
-        elif self._fault == "deaf":
-            time.sleep(3600)
         else:
             return super()._misbehave(y)
         return y

@@ -34,6 +34,7 @@ class FakeRunner(Runner):
         "at": "load, infer or close",
         "after": "inferences that go well first",
         "delay_ms": "time of an inference",
+        "gate": "a file: an inference after those touches GATE.reached, then waits until GATE exists",
     }
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class FakeRunner(Runner):
         self._at = "infer"
         self._after = 0
         self._delay_s = 0.0
+        self._gate = ""
         self._calls = 0
         self._leaked: List[bytearray] = []
 
@@ -55,6 +57,7 @@ class FakeRunner(Runner):
         self._at = options.choice("at", ("load", "infer", "close")) or "infer"
         self._after = options.integer("after", 0) or 0
         self._delay_s = (options.integer("delay_ms", 0) or 0) / 1e3
+        self._gate = options.text("gate") or ""
         with open(path) as file:
             self._factor = float(file.read())
         if self._at == "load":
@@ -71,6 +74,8 @@ class FakeRunner(Runner):
             self._calls += 1
             if self._delay_s:
                 time.sleep(self._delay_s)
+            if self._gate and self._calls > self._after:
+                self._wait_at_gate()
             y = x * np.float32(self._factor)
             if self._at == "infer" and self._calls > self._after:
                 y = self._misbehave(y)
@@ -84,6 +89,13 @@ class FakeRunner(Runner):
     def _close(self) -> None:
         if self._at == "close":
             self._misbehave()
+
+    def _wait_at_gate(self) -> None:
+        """Tell that an inference runs, and let it run until the test lets it go on."""
+        with open(self._gate + ".reached", "w"):
+            pass
+        while not os.path.exists(self._gate):
+            time.sleep(0.002)
 
     def _misbehave(self, y: Any = None) -> Any:
         fault = self._fault
