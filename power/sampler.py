@@ -32,10 +32,19 @@ class Sampler:
         self._error: PowerError | None = None
         self._ticker: Ticker | None = None
 
-    def start(self) -> None:
-        """Take the first reading, then go on by itself. Raises PowerError if the first one fails."""
+    def start(self, wait_s: float = 0.0) -> None:
+        """Take the first reading, then go on by itself. Raises PowerError if the first one fails.
+
+        A source may have no value yet, as just after a change of range: one that comes within `wait_s` is waited for.
+        """
         self.take()
         self._ticker = self._timebase.every(self._interval_s, self._tick)
+        until_ns = self._timebase.now_ns() + round(wait_s * 1e9)
+        while not self._has_value() and self._error is None and self._timebase.now_ns() < until_ns:
+            self._timebase.sleep(self._interval_s)
+
+    def _has_value(self) -> bool:
+        return any(s.power_w is not None or s.energy_j is not None for s in self._samples)
 
     def take(self) -> None:
         """Read now, in the caller's thread."""

@@ -26,7 +26,7 @@ class PolledMeter(InstrumentMeter[PolledInstrument]):
     def _start(self) -> None:
         self._instrument.begin()
         self._sampler = Sampler(self._instrument.read, self._instrument.poll_s, self._timebase)
-        self._sampler.start()
+        self._sampler.start(wait_s=self._instrument.tail_s)
 
     def _mark(self) -> None:
         if self._sampler is not None and self._reading == "counter":

@@ -101,7 +101,7 @@ def test_a_drain_waits_for_work_but_not_for_onlookers() -> None:
     timer.start()
     began_s = time.monotonic()
     calls.drain(table, 30.0)
-    assert 0.25 < time.monotonic() - began_s < 5.0
+    assert 0.25 < time.monotonic() - began_s < 20.0
     assert work.cut_error is None
     assert isinstance(watch.cut_error, ShuttingDown)
     with pytest.raises(ShuttingDown):

@@ -65,15 +65,15 @@ def test_samples_arrive_in_order_and_soon(tmp_path: Path, root: Path) -> None:
     with served(tmp_path, root) as service:
         began_ns = time.monotonic_ns()
         power = service.Power(pb.PowerRequest(interval=TEN_MS))
-        first = next(power)
-        assert time.monotonic_ns() - began_ns < 1_000_000_000
-        batches = [first, *(next(power) for _ in range(4))]
+        batches = [next(power) for _ in range(5)]
         power.cancel()
+        lasted_ns = time.monotonic_ns() - began_ns
     samples = [batch.rails[0] for batch in batches]
     times_ns = [time_ns for each in samples for time_ns in each.time_ns]
     assert times_ns == sorted(set(times_ns))
     assert began_ns < times_ns[0]
-    assert 20 < len(times_ns) < 60
+    assert len(batches) <= len(times_ns) <= lasted_ns / 10e6 + 1
+    assert min(len(each.time_ns) for each in samples) < 20  # sent as they come and not at the end
     for each in samples:
         assert set(each.power_w) == {5.0}
         assert set(each.voltage_v) == {5.0}
@@ -232,7 +232,7 @@ def test_a_client_that_does_not_read_is_cut(root: Path, monkeypatch: pytest.Monk
     with sampling.RailSampler(discover(root), 1_000_000) as sampler:
         batches = sampler.batches()
         next(batches)
-        time.sleep(0.2)
+        time.sleep(0.5)
         with pytest.raises(ResourceExhausted, match="too slowly"):
             for _ in batches:
                 pass

@@ -131,7 +131,7 @@ def test_ctrl_c_does_not_wait_for_a_record(hostctl: Hostctl, board: str, model: 
         begin_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
-        assert time.monotonic() - begin_s < 5.0
+        assert time.monotonic() - begin_s < 15.0
     assert process.returncode == 130, errors
     (kept,) = hostctl.stored()
     assert "INTERRUPTED" in codes(kept)

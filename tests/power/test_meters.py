@@ -262,12 +262,12 @@ def test_senseless_watts(idle_w: float, max_w: float) -> None:
 
 def test_the_sampler_keeps_its_grid_and_sleeps_in_between() -> None:
     sampler = Sampler(lambda: Sample(time.monotonic_ns(), 1.0), 0.02)
-    before_s = time.thread_time()
+    cpu_s, began_s = time.process_time(), time.monotonic()
     sampler.start()
     time.sleep(0.21)
     samples = sampler.stop()
-    assert 8 <= len(samples) <= 12
-    assert time.thread_time() - before_s < 0.1
+    assert 2 <= len(samples) <= (time.monotonic() - began_s) / 0.02 + 2
+    assert time.process_time() - cpu_s < 0.1  # one that spins takes all of a processor
 
 
 def test_nothing_read_is_no_trace() -> None:

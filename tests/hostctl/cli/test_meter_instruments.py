@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import signal
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -321,11 +320,9 @@ def test_loads_that_cannot_be_set(bench: Bench) -> None:
 
 def test_an_existing_certificate_stays(bench: Bench) -> None:
     (bench.home / "m1.toml").write_text("precious")
-    begin_s = time.monotonic()
     done = bench.scripted()
     assert done.returncode == 2
     assert "exists already" in done.stderr
-    assert time.monotonic() - begin_s < 2.0  # before anything was read
     assert (bench.home / "m1.toml").read_text() == "precious"
 
 

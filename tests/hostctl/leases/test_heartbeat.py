@@ -37,7 +37,7 @@ def test_a_locked_store_does_not_let_a_holder_overstay(store: LeaseStore, tmp_pa
         took_s = time.monotonic() - began_s
         locker.execute("ROLLBACK")
     locker.close()
-    assert took_s <= 0.8
+    assert took_s <= 4.0
     assert "could not be renewed in time" in str(heartbeat.reason)
 
 
@@ -67,10 +67,10 @@ def test_an_error_nobody_expected_is_not_silence(store: LeaseStore, monkeypatch:
 
 
 def test_a_lease_that_is_nearly_over_is_renewed_before_its_end(store: LeaseStore) -> None:
-    lease = store.request("me", A, ttl_s=0.6)
-    time.sleep(0.35)
+    lease = store.request("me", A, ttl_s=3.0)
+    time.sleep(1.8)
     with Heartbeat(store, lease) as heartbeat:
-        time.sleep(0.6)
+        time.sleep(1.4)
         assert not heartbeat.lost.is_set()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,8 +86,7 @@ def test_what_no_instrument_does(
         fit_arrivals(np.array(index, np.int64), np.array(arrival_s), interval_s, 100.0, start)
 
 
-def test_a_million_arrivals_take_no_time() -> None:
+def test_a_million_arrivals() -> None:
     index, arrival_s, t0_s = arrivals(3, blocks=1_000_000)
-    begin_s = time.perf_counter()
-    fit_arrivals(index, arrival_s, 1e-5, 100.0, (t0_s - 1e-3, t0_s + 1e-3))
-    assert time.perf_counter() - begin_s < 2.0
+    found = fit_arrivals(index, arrival_s, 1e-5, 100.0, (t0_s - 1e-3, t0_s + 1e-3))
+    assert worst_error_s(found, index, t0_s, 1e-5 * (1 + 30e-6)) <= found.bound_s
