@@ -142,7 +142,7 @@ class Meter(ABC):
         self._plan(duration_s)
 
     def start(self) -> None:
-        """Begin recording; returns when the first reading is there, or on its way from an instrument that keeps its own record."""
+        """Begin recording; returns when the first reading is there, or on its way where the instrument keeps it."""
         self._expect("start", _Stage.OPEN)
         self._start()
         self._stage = _Stage.RUNNING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from farm.v1 import device_service_pb2 as pb
+from farm.v1 import tensor_pb2
 
 from tests.hostctl.farm import (
     BOARD_MOODS,
@@ -316,8 +318,12 @@ def _is_measuring(farm: Hostctl) -> bool:
     (device,) = tomllib.loads(farm.config.read_text())["devices"].values()
     with device_service(device["address"]) as service:
         for model in service.ListModels(pb.ListModelsRequest()).models:
+            (wanted,) = model.spec.inputs
+            size = [max(1, length) for length in wanted.shape]
+            data = bytes(4 * math.prod(size))
+            tensor = tensor_pb2.Tensor(name=wanted.name, dtype=wanted.dtype, shape=size, data=data)
             try:
-                service.Infer(pb.InferRequest(model_id=model.model_id))
+                service.Infer(pb.InferRequest(model_id=model.model_id, inputs=[tensor]))
             except grpc.RpcError as error:
                 return reason_of(error) == "BOARD_BUSY"
     return False
