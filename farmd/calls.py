@@ -339,21 +339,18 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._gate.admit(call.invocation_metadata() or (), reading=call.method in READING, enter=enter)
 
 
-def cut_past_holders(table: CallTable) -> Callable[[int], None]:
-    """Return what the gate does on a change of hands: cut the past holders' calls and wait until they have ended."""
+def cut_past_holders(table: CallTable, fence: int) -> None:
+    """Cut the calls of holders with a lower fence and wait until they have ended."""
 
-    def cut(fence: int) -> None:
-        def past(call: CallContext) -> bool:
-            return call.lease is not None and call.lease.fence < fence and call.method not in READING
+    def past(call: CallContext) -> bool:
+        return call.lease is not None and call.lease.fence < fence and call.method not in READING
 
-        error = LeaseFenced(
-            f"The board has a new holder (fence {fence}), so this call was cut off; reserve the board again.",
-            metadata={"highest_fence": fence},
-        )
-        if table.cut(past, error):
-            table.wait(past, END_GRACE_S + 1.0)
-
-    return cut
+    error = LeaseFenced(
+        f"The board has a new holder (fence {fence}), so this call was cut off; reserve the board again.",
+        metadata={"highest_fence": fence},
+    )
+    if table.cut(past, error):
+        table.wait(past, END_GRACE_S + 1.0)
 
 
 def drain(table: CallTable, limit_s: float) -> None:

@@ -19,7 +19,7 @@ from farmd.worker import Worker
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """A checked header of a load."""
+    """A checked header of a load, and the fence of the lease it came under; None: it came without one."""
 
     name: str
     format: str
@@ -30,6 +30,7 @@ class LoadPlan:
     batch: int | None
     options: Mapping[str, str]
     timeout_s: float
+    fence: int | None = None
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Model:
     message: model_pb2.LoadedModel
     worker: Worker
     file: CachedModel
+    fence: int | None
+    """It ends when a holder with a higher fence comes; None: it stays until it is unloaded."""
 
     def __post_init__(self) -> None:
         self.name = self.message.name

@@ -167,10 +167,15 @@ class Daemon:
             FenceStore(config.state_dir / FENCE_FILE),
             required=config.lease.required,
             verify=verify,
-            on_new_holder=cut_past_holders(self.table),
+            on_new_holder=self._hand_over,
         )
         self._health: Health | None = None
         self._server: grpc.Server | None = None
+
+    def _hand_over(self, fence: int) -> None:
+        """End what past holders left, before the first call of the new one: running calls, then loaded models."""
+        cut_past_holders(self.table, fence)
+        self.supervisor.end_before(fence)
 
     def start(self) -> Address:
         """Bind and serve; returns `address`, with the port the kernel chose. Raises StartRefused."""

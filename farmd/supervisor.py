@@ -187,7 +187,7 @@ class Supervisor:
                 ) from None
             worker.output_bytes = tensors.output_bytes(message.spec)
             worker.stage = "idle"
-            return Model(model_id, message, worker, file)
+            return Model(model_id, message, worker, file, plan.fence)
         except BaseException:
             worker.expected_end = worker.expected_end or worker.dead is None
             worker.kill()
@@ -208,6 +208,18 @@ class Supervisor:
             model.worker.close()
         model.file.release()
         log.info("Unloaded %s.", model_id)
+
+    def end_before(self, fence: int) -> None:
+        """End the models of leases with a lower fence: their holders have gone, perhaps without a word, and left them."""
+        with self._lock:
+            past = [m for m in self._models.values() if m.fence is not None and m.fence < fence]
+            for model in past:
+                del self._models[model.model_id]
+                why = f"The lease '{model.name}' was loaded under is over: the board has a new holder (fence {fence})."
+                self._graveyard.bury(model.model_id, why)
+        for model in past:
+            self._end(model)
+            log.info("Unloaded %s, whose lease is over.", model.model_id)
 
     @staticmethod
     def _end(model: Model) -> None:

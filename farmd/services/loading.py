@@ -29,7 +29,7 @@ Responses = Iterator[pb.LoadModelResponse]
 _Stage = pb.LoadProgress
 
 
-def plan_of(header: pb.LoadModelHeader, config: Config) -> LoadPlan:
+def plan_of(header: pb.LoadModelHeader, config: Config, fence: int | None) -> LoadPlan:
     """Check a header; RequestInvalid names the field. Hash and size are the cache's to check."""
     for field in ("format", "runtime"):
         value: str = getattr(header, field)
@@ -56,6 +56,7 @@ def plan_of(header: pb.LoadModelHeader, config: Config) -> LoadPlan:
         batch=header.batch if header.HasField("batch") else None,
         options=dict(header.options),
         timeout_s=_timeout_s(header, config),
+        fence=fence,
     )
 
 
@@ -89,8 +90,16 @@ def _timeout_s(header: pb.LoadModelHeader, config: Config) -> float:
 class Load:
     """One call from its header to its last answer."""
 
-    def __init__(self, config: Config, supervisor: Supervisor, cache: ModelCache, cancel: Cancel) -> None:
+    def __init__(
+        self,
+        config: Config,
+        supervisor: Supervisor,
+        cache: ModelCache,
+        cancel: Cancel,
+        fence: int | None = None,
+    ) -> None:
         self._config = config
+        self._fence = fence
         self._supervisor = supervisor
         self._cache = cache
         self._cancel = cancel
@@ -100,7 +109,7 @@ class Load:
         first = next(requests, None)
         if first is None or first.WhichOneof("part") != "header":
             raise errors.RequestInvalid.of_field("header", "The first message of a load must be its header.")
-        plan = plan_of(first.header, self._config)
+        plan = plan_of(first.header, self._config, self._fence)
         self._cache.check(plan.sha256, plan.size_bytes)
         with self._supervisor.activity.load(plan.name):
             self._supervisor.check_capacity(plan)

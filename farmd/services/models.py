@@ -11,6 +11,7 @@ from farm.v1 import stats_pb2
 
 from farmd import benchmark, errors, lean
 from farmd.cache import ModelCache
+from farmd.calls import CallContext
 from farmd.config import Config
 from farmd.models import Model
 from farmd.services.loading import Load
@@ -45,7 +46,9 @@ class ModelCalls:
         self, request_iterator: Iterator[pb.LoadModelRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.LoadModelResponse]:
         """Receive a model file, or find it in the cache, and load it in a worker of its own."""
-        load = Load(self._config, self._supervisor, self._cache, Cancel.of(context))
+        lease = context.lease if isinstance(context, CallContext) else None
+        fence = None if lease is None else lease.fence
+        load = Load(self._config, self._supervisor, self._cache, Cancel.of(context), fence)
         yield from load.run(request_iterator)
 
     def UnloadModel(  # noqa: N802

@@ -64,11 +64,11 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=cwd, env=env, check=False)
 
 
-def load_fake(service: DeviceServiceStub, **options: str) -> model_pb2.LoadedModel:
+def load_fake(service: DeviceServiceStub, metadata: Any = None, **options: str) -> model_pb2.LoadedModel:
     """Load the fakes' model."""
     header = header_of(DOUBLE, options=options)
     requests = (pb.LoadModelRequest(header=header), pb.LoadModelRequest(chunk=DOUBLE))
-    return list(service.LoadModel(iter(requests), timeout=60))[-1].model
+    return list(service.LoadModel(iter(requests), timeout=60, metadata=metadata))[-1].model
 
 
 def wait_gone(pid: int, timeout_s: float = 30.0) -> bool:
@@ -368,6 +368,24 @@ def test_kill_9_keeps_the_fence(tmp_path: Path) -> None:
             service.Stats(pb.StatsRequest(), metadata=lease(40))
         assert reason_of(caught.value) == "LEASE_FENCED"
         service.Stats(pb.StatsRequest(), metadata=lease(41))
+
+
+def test_a_new_holder_finds_no_models_of_the_past_one(tmp_path: Path) -> None:
+    """A holder may go without a word, as after kill -9: what it left would fill the board and work beside the next run."""
+    with serve_farmd(tmp_path, **FAKE_RUNTIME) as (address, _), device_service(address) as service:
+        everybodys = load_fake(service)
+        left = load_fake(service, metadata=lease(1))
+        also_mine = load_fake(service, metadata=lease(1))
+        service.UnloadModel(pb.UnloadModelRequest(model_id=also_mine.model_id), metadata=lease(1))
+        workers = {w.model_id: w.pid for w in service.Stats(pb.StatsRequest()).stats.workers}
+        mine = pb.InferRequest(model_id=everybodys.model_id, inputs=[x_of(*[1.0] * 8)])
+        assert service.Infer(mine, metadata=lease(2)).outputs
+        listed = service.ListModels(pb.ListModelsRequest()).models
+        assert [model.model_id for model in listed] == [everybodys.model_id]
+        assert wait_gone(workers[left.model_id])
+        with pytest.raises(grpc.RpcError) as caught:
+            service.Infer(pb.InferRequest(model_id=left.model_id), metadata=lease(2))
+        assert "has a new holder (fence 2)" in (caught.value.details() or "")
 
 
 def test_a_new_holder_ends_the_benchmark_of_the_past_one(tmp_path: Path) -> None:
