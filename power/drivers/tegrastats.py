@@ -35,7 +35,7 @@ LEAST_INTERVAL_S = 0.05
 PRINTED_LATE_S = 0.05
 """From reading the first rail to the line's arrival."""
 STEP_W = 1e-3
-FIRST_LINES_S = 3.0
+FIRST_LINES_S = 10.0
 RAIL = re.compile(r"(?<!\S)([A-Za-z][A-Za-z0-9_]*) (\d+)(?:mW)?/(\d+)(?:mW)?(?:/(\d+)(?:mW)?)?(?!\S)")
 """A name, and two or three whole numbers. `RAM 2015/3964MB` and `SWAP 0/8MB` end in another unit."""
 

@@ -29,7 +29,7 @@ PHASES = [
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Farm]:
-    with farm(tmp_path, infer_timeout_s=5.0) as found:
+    with farm(tmp_path, infer_timeout_s=20.0) as found:
         yield found
 
 

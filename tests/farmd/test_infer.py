@@ -30,7 +30,7 @@ from tests.farmd.modelfarm import (
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Farm]:
-    with farm(tmp_path, infer_timeout_s=5.0) as found:
+    with farm(tmp_path, infer_timeout_s=20.0) as found:
         yield found
 
 

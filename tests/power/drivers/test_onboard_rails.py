@@ -28,7 +28,7 @@ from power.sim.rapl import GAIN_LIMIT, OFFSET_LIMIT_W, SimulatedRapl
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Window
 from power.uncertainty import GainOffset
-from tests.power.trials import Levels, Timing, check_coverage, run_trial
+from tests.power.trials import Timing, check_coverage, check_in_real_time
 
 SHORT = Timing(3.0, 8.0, 1.0)
 RAPL_LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": OFFSET_LIMIT_W}}
@@ -101,11 +101,7 @@ def test_jetson_energies_lie_within_their_uncertainty(how: dict[str, Any]) -> No
 )
 @pytest.mark.slow
 def test_energy_in_real_time(name: str, make: Any, options: dict[str, object]) -> None:
-    outcome = run_trial(
-        name, make, 3, levels=Levels(), timing=Timing(1.0, 1.5, 0.25), options=options, is_real=True
-    )
-    assert abs(outcome.gross_error_j) <= 2 * outcome.gross_u_j
-    assert abs(outcome.net_error_j) <= 2 * outcome.net_u_j
+    check_in_real_time(name, make, timing=Timing(1.0, 1.5, 0.25), options=options, seed=3)
 
 
 @pytest.mark.parametrize(
