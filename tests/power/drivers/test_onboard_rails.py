@@ -28,7 +28,7 @@ from power.sim.rapl import GAIN_LIMIT, OFFSET_LIMIT_W, SimulatedRapl
 from power.timebase import HOST_TIME, Timebase
 from power.trace import Window
 from power.uncertainty import GainOffset
-from tests.power.trials import Timing, check_coverage, check_in_real_time
+from tests.power.trials import Levels, Timing, check_coverage, check_in_real_time
 
 SHORT = Timing(3.0, 8.0, 1.0)
 RAPL_LIMITS: dict[str, object] = {"accuracy": {"gain": GAIN_LIMIT, "offset_w": OFFSET_LIMIT_W}}
