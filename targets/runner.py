@@ -37,6 +37,7 @@ class Runner(abc.ABC):
     name = ""
     package = ""  # what to install, as a person would type it after "pip install"
     formats: Tuple[str, ...] = ()
+    compiler = ""  # how its own format is made, as the end of a sentence: "compile it with 'edgetpu_compiler model.tflite'"
     precisions: Tuple[str, ...] = ()
     options: Dict[str, str] = {}  # option -> what it does; the common ones come from targets.options
 
@@ -78,6 +79,13 @@ class Runner(abc.ABC):
     def _close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Give back what the runtime holds; the default needs nothing."""
 
+    def device_time_ns(self, slot: int) -> Optional[int]:
+        """Return how long the accelerator itself took for the slot's last call; None where the runtime does not tell.
+
+        The timed loop never asks: it is asked after calls of their own, when the window is over.
+        """
+        return None
+
     def device_bytes(self) -> Optional[int]:
         """Return the memory taken on the accelerator; None where the runtime does not tell."""
         return None
@@ -91,11 +99,12 @@ class Runner(abc.ABC):
         """
         if options.format not in self.formats:
             raise FormatUnsupported(
-                "{} does not take the format '{}'{} It takes {}.".format(
+                "{} does not take the format '{}'{} It takes {}{}.".format(
                     self.name,
                     options.format,
                     nearest(options.format, self.formats) or ".",
                     ", ".join(self.formats),
+                    "; " + self.compiler if self.compiler else "",
                 ),
                 format=options.format,
                 supported=list(self.formats),

@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trustme
 
@@ -15,6 +16,13 @@ if (
 ):
     # Jobs in the background of a shell ignore Ctrl-C, and so would every process that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "wattfarm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("wattfarm")
 
 
 class Certificates:

@@ -1,6 +1,5 @@
 """targets/ runs in the board vendor's own interpreter: checked statically, then really run under old ones."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,54 +8,19 @@ import numpy as np
 import pytest
 
 from tests.targets.helpers import ROOT, WorkerClient
+from tests.targets.interpreters import VERSIONS, find_interpreter, has_numpy, with_numpy
 
 FAKES = Path(__file__).resolve().parent / "fakes"
-CACHE = ROOT / "build" / "old-pythons"
-VERSIONS = ("3.6", "3.7", "3.8")
 
 
 def test_syntax_and_library_are_those_of_python_3_6() -> None:
     vermin = Path(sys.executable).with_name("vermin")
     done = subprocess.run(
         [str(vermin), "--quiet", "--no-tips", "--violations", "--target=3.6-", "--eval-annotations",
-         str(ROOT / "targets"), str(FAKES)],
+         str(ROOT / "targets"), str(FAKES), str(ROOT / "tests" / "fakes")],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-
-
-def find_interpreter(version: str) -> str:
-    """Return an interpreter of that version from PATH or pyenv, or skip."""
-    pyenv = sorted(str(path) for path in Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-    on_path = shutil.which(f"python{version}")
-    for candidate in [*pyenv, *([on_path] if on_path else [])]:
-        # pyenv puts commands on PATH that only say that the version is not selected.
-        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return candidate
-    pytest.skip(f"no python{version} on PATH or in ~/.pyenv/versions")
-
-
-def has_numpy(interpreter: str) -> bool:
-    return (
-        subprocess.run([interpreter, "-c", "import numpy"], capture_output=True, check=False).returncode == 0
-    )
-
-
-def with_numpy(version: str) -> str:
-    """Return an interpreter of that version that has numpy, made once in build/; skip if that cannot be."""
-    interpreter = find_interpreter(version)
-    if has_numpy(interpreter):
-        return interpreter
-    venv = CACHE / version
-    python = venv / "bin" / "python"
-    if python.exists() and has_numpy(str(python)):
-        return str(python)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "numpy"]
-    for command in ([interpreter, "-m", "venv", "--clear", str(venv)], pip):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-        if done.returncode:
-            pytest.skip(f"no numpy for python{version}: {(done.stderr or done.stdout).strip()[-200:]}")
-    return str(python)
 
 
 @pytest.mark.xdist_group("old-pythons")

@@ -1,216 +1,21 @@
-"""Conformance: every registered runner, driven over the worker as the daemon drives it, on real models.
-
-A new runner adds its models to MODELS_OF; a runtime that is not installed is skipped with the reason it gives.
-"""
+"""What is special to single runtimes, over the worker; what all share is in runners/test_conformance.py."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from targets import catalogue, errors
-from targets.errors import RuntimeUnavailable
-from tests.targets.helpers import MODELS, Array, WorkerClient, build_onnx, build_quantised_onnx, reference
+from tests.targets.helpers import MODELS, WorkerClient, build_onnx, build_quantised_onnx, reference
+from tests.targets.runners.cases import TINY, inputs_for, need, onnx_model, tflite_model
 
-TINY = MODELS / "mlperf_tiny"
-
-
-def onnx_model(folder: Path) -> tuple[Path, str]:
-    return build_onnx(folder / "small.onnx"), "onnx"
-
-
-def tflite_model(folder: Path) -> tuple[Path, str]:
-    path = TINY / "kws_ref_model_float32.tflite"
-    if not path.exists():
-        pytest.skip(f"needs the trained models at {MODELS}")
-    return path, "tflite"
-
-
-def ir_model(folder: Path) -> tuple[Path, str]:
-    openvino = pytest.importorskip("openvino")
-    from targets.formats import ir_file
-
-    model = openvino.Core().read_model(str(build_onnx(folder / "small.onnx")))
-    openvino.save_model(model, str(folder / "small.xml"), compress_to_fp16=False)
-    ir_file.pack(str(folder / "small.xml"), str(folder / "small.bin"), str(folder / "packed"))
-    return folder / "packed", "openvino"
-
-
-MODELS_OF = {
-    "onnxruntime": [onnx_model],
-    "openvino": [onnx_model, tflite_model, ir_model],
-    "litert": [tflite_model],
-}
-CASES = [(name, make) for name in sorted(catalogue.BUILT_IN) for make in MODELS_OF[name]]
-
-
-def need(runtime: str) -> None:
-    try:
-        catalogue.runner_class(runtime).version()
-    except RuntimeUnavailable as error:
-        pytest.skip(str(error))
+MODELS_OF = {"onnxruntime": onnx_model, "openvino": onnx_model, "litert": tflite_model}
 
 
 @pytest.fixture
 def worker() -> Iterator[WorkerClient]:
     with WorkerClient() as client:
         yield client
-
-
-def inputs_for(spec: dict[str, Any], batch: int = 1, seed: int = 5) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    found = {}
-    for tensor in spec["inputs"]:
-        shape = [batch if at == 0 else size for at, size in enumerate(tensor["shape"])]
-        found[tensor["name"]] = (rng.standard_normal(shape) * 10).astype(tensor["dtype"])
-    return found
-
-
-def test_every_registered_runner_has_models_here() -> None:
-    assert set(MODELS_OF) == set(catalogue.BUILT_IN)
-
-
-@pytest.mark.parametrize(("runtime", "make"), CASES)
-def test_conformance(worker: WorkerClient, tmp_path: Path, runtime: str, make: Any) -> None:
-    need(runtime)
-    path, fmt = make(tmp_path)
-    reply = worker.load(path, runtime, fmt, batch=2)
-    spec, described = reply["spec"], reply["describe"]
-    assert all(size > 0 for tensor in spec["inputs"] for size in tensor["shape"])
-    assert spec["inputs"][0]["shape"][0] == 2
-    assert described["runtime"] == runtime
-    assert described["version"]
-    assert described["requested"] == {"batch": "2"}
-    assert described["effective"]["precision"] == "float32"
-    assert described["effective"]["device"].lower() == "cpu"
-    assert int(described["effective"]["threads"]) >= 1
-    assert described["fallbacks"] == []
-    assert worker.call("describe")["describe"] == described
-    assert reply["memory"]["rss_bytes"] > 0
-    assert reply["optimal_in_flight"] >= 1
-
-    inputs = inputs_for(spec, batch=2)
-    outputs = worker.infer(inputs)
-    assert [(name, array.dtype.name, list(array.shape)) for name, array in outputs.items()] == [
-        (tensor["name"], tensor["dtype"], tensor["shape"]) for tensor in spec["outputs"]
-    ]
-    again = worker.infer(inputs)
-    other = worker.infer(inputs_for(spec, batch=2, seed=6))
-    for name, array in outputs.items():
-        np.testing.assert_array_equal(again[name], array)
-        assert not np.array_equal(other[name], array)  # outputs depend on inputs
-
-    latency, starts, ends = worker.benchmark(duration_ns=30_000_000, min_count=5, inputs=worker.place(inputs))
-    assert latency["requests"] >= 5
-    assert latency["batch"] == 2
-    assert latency["outputs_finite"] is True
-    assert (starts[1:] >= ends[:-1]).all()
-    flying, starts, ends = worker.benchmark(
-        scenario="throughput", in_flight=3, duration_ns=30_000_000, min_count=6
-    )
-    assert flying["in_flight"] == 3
-    assert (ends > starts).all()
-    for name, array in outputs.items():
-        np.testing.assert_array_equal(worker.infer(inputs)[name], array)  # the benchmark left nothing behind
-
-    worker.call("unload")
-    assert worker.error("describe").kind == "NotLoaded"
-    worker.load(path, runtime, fmt)
-    worker.call("close")
-    assert worker.process.wait(10) == 0
-
-
-@pytest.mark.parametrize(("runtime", "make"), CASES)
-def test_wrong_inputs_never_reach_the_runtime(
-    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
-) -> None:
-    need(runtime)
-    path, fmt = make(tmp_path)
-    spec = worker.load(path, runtime, fmt, batch=1)["spec"]
-    good = inputs_for(spec)
-    (name, array) = next(iter(good.items()))
-    for wrong, field in (
-        ({name + "s": array}, "name"),
-        ({name: array.astype("float64")}, "dtype"),
-        ({name: np.concatenate([array, array])}, "shape"),
-        ({name: array[..., :-1].copy()}, "shape"),
-    ):
-        with pytest.raises(errors.InputInvalid) as caught:
-            worker.infer(wrong)
-        assert caught.value.details["field"] == field
-    assert worker.infer(good)
-
-
-@pytest.mark.parametrize(("runtime", "make"), CASES)
-def test_broken_files_are_model_invalid(
-    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
-) -> None:
-    need(runtime)
-    path, fmt = make(tmp_path)
-    whole = path.read_bytes()
-    bad = tmp_path / "bad"
-    for content in (b"", b"hello world " * 40, whole[: len(whole) // 2], whole[:40], bytes(len(whole))):
-        bad.write_bytes(content)
-        error = worker.error(
-            "load", path=str(bad), runtime=runtime, format=fmt, precision=None, batch=None, options={}
-        )
-        assert error.kind == "ModelInvalid", content[:20]
-        assert "\n" not in error.message
-        assert str(bad) in error.message
-    worker.load(path, runtime, fmt)
-
-
-@pytest.mark.parametrize(("runtime", "make"), CASES)
-@pytest.mark.slow
-def test_damage_anywhere_never_ends_as_a_wrong_kind(
-    worker: WorkerClient, tmp_path: Path, runtime: str, make: Any
-) -> None:
-    """Bytes turned over in the middle: the load succeeds (weights) or is refused, and the worker goes on."""
-    need(runtime)
-    path, fmt = make(tmp_path)
-    whole = path.read_bytes()
-    bad = tmp_path / "bad"
-    for at in np.linspace(0, len(whole) - 9, 25).astype(int):
-        bad.write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + 8]) + whole[at + 8 :])
-        try:
-            worker.load(bad, runtime, fmt)
-            worker.call("unload")
-        except (errors.ModelInvalid, errors.OptionInvalid, errors.WireClosed) as error:
-            if isinstance(error, errors.WireClosed):
-                pytest.skip(f"{runtime} dies on a damaged file: that is what the worker is for")
-
-
-@pytest.mark.parametrize(("runtime", "make"), CASES)
-def test_options_and_formats(worker: WorkerClient, tmp_path: Path, runtime: str, make: Any) -> None:
-    need(runtime)
-    path, fmt = make(tmp_path)
-    base = {
-        "path": str(path),
-        "runtime": runtime,
-        "format": fmt,
-        "precision": None,
-        "batch": None,
-        "options": {},
-    }
-    cases: list[tuple[dict[str, Any], str, str]] = [
-        ({"options": {"thread": "1"}}, "OptionInvalid", "did you mean 'threads'"),
-        ({"options": {"threads": "many"}}, "OptionInvalid", "whole number"),
-        ({"options": {"scenario": "both"}}, "OptionInvalid", "latency, throughput"),
-        ({"options": {"device": "npu7"}}, "OptionInvalid", "cpu"),
-        ({"options": {"shape.nope": "1"}}, "OptionInvalid", "names no input"),
-        ({"format": "pickle"}, "FormatUnsupported", "It takes"),
-        ({"precision": "int8"}, "PrecisionUnsupported", "quantise"),
-    ]
-    for change, kind, message in cases:
-        error = worker.error("load", **{**base, **change})
-        assert error.kind == kind, change
-        assert message.lower() in error.message.lower()
-    reply = worker.load(path, runtime, fmt, precision="float32", options={"threads": "1", "in_flight": "5"})
-    assert reply["optimal_in_flight"] == 5
-    assert reply["describe"]["effective"]["threads"] == "1"
-    assert reply["describe"]["requested"] == {"precision": "float32", "threads": "1", "in_flight": "5"}
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -241,7 +46,7 @@ def test_without_a_batch_the_first_dimension_stays_free(
     worker: WorkerClient, tmp_path: Path, runtime: str
 ) -> None:
     need(runtime)
-    path, fmt = MODELS_OF[runtime][0](tmp_path)
+    path, fmt = MODELS_OF[runtime](tmp_path)
     spec = worker.load(path, runtime, fmt)["spec"]
     assert spec["inputs"][0]["shape"][0] == -1
     one = worker.infer(inputs_for(spec, batch=3))
@@ -481,3 +286,15 @@ def test_openvino_tells_when_it_runs_a_quantised_file_in_float(worker: WorkerCli
     if described["effective"]["precision"] != "int8":
         (fallback,) = described["fallbacks"]
         assert fallback.startswith("The file is int8, but OpenVINO executes")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
+def test_threads(worker: WorkerClient, tmp_path: Path, runtime: str) -> None:
+    need(runtime)
+    path, fmt = MODELS_OF[runtime](tmp_path)
+    assert int(worker.load(path, runtime, fmt)["describe"]["effective"]["threads"]) >= 1
+    worker.call("unload")
+    request = {"path": str(path), "runtime": runtime, "format": fmt, "precision": None, "batch": None}
+    assert "whole number" in worker.error("load", options={"threads": "many"}, **request).message
+    described = worker.load(path, runtime, fmt, options={"threads": "1"})["describe"]
+    assert described["effective"]["threads"] == "1"

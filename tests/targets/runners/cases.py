@@ -1,0 +1,141 @@
+"""The cases of the conformance suite: each runtime with a model, real where it installs, a fake elsewhere.
+
+A new runtime adds a case; test_conformance.py does the rest.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from targets import catalogue
+from targets.errors import RuntimeUnavailable
+from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
+from tests.targets.interpreters import oldest
+
+FAKES = ROOT / "tests" / "fakes"
+TINY = MODELS / "mlperf_tiny"
+Make = Callable[[Path], tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One runtime with one model.
+
+    make         writes the model into a folder; returns its path and format
+    fakes        folders under tests/fakes for the worker's path; none: the real package, in this interpreter
+    settings     what the fake is told (tests/fakes/faking.py)
+    options      load options that each load of the case needs
+    batch        the batch that is asked for; None where the file has one that cannot be changed
+    precision    the effective precision of a load that asks for none
+    refused      a precision that this model cannot be given, and a word of the refusal; None: it takes all
+    device       the effective device
+    bad_device   a device that is not there, and a word of the refusal; None where the runtime has no choice
+    effective    further settings that a load must have in effect
+    """
+
+    runtime: str
+    label: str
+    make: Make
+    fakes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    batch: int | None = 2
+    precision: str = "float32"
+    refused: tuple[str, str] | None = ("int8", "quantise")
+    device: str = "cpu"
+    bad_device: tuple[str, str] | None = ("npu7", "cpu")
+    effective: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_fake(self) -> bool:
+        """Whether a fake stands for the vendor's package."""
+        return bool(self.fakes)
+
+    def worker(self, **settings: Any) -> WorkerClient:
+        """Start a worker: the real package in this interpreter (skips if it is not there), a fake in the oldest one found."""
+        if not self.is_fake:
+            need(self.runtime)
+            return WorkerClient(interpreter=sys.executable)
+        return WorkerClient(interpreter=oldest(), env=self.environment(**settings))
+
+    def environment(self, **settings: Any) -> dict[str, str]:
+        """Return what a worker needs in its environment to find the fakes, and to be told their settings."""
+        folders = [FAKES, *(FAKES / fake for fake in self.fakes)]
+        return {
+            "PYTHONPATH": ":".join(map(str, folders)),
+            "WATTFARM_FAKE": json.dumps({**self.settings, **settings}),
+        }
+
+    def request(self, path: Path, fmt: str, **fields: Any) -> dict[str, Any]:
+        """Return the members of a load; ``options`` are added to those of the case."""
+        options = {**self.options, **fields.pop("options", {})}
+        request = {
+            "path": str(path),
+            "format": fmt,
+            "runtime": self.runtime,
+            "precision": None,
+            "batch": None,
+        }
+        return {**request, **fields, "options": options}
+
+
+def need(runtime: str) -> None:
+    """Skip, with the reason the runtime gives, where it is not installed."""
+    try:
+        catalogue.runner_class(runtime).version()
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+
+
+def inputs_for(spec: dict[str, Any], batch: int = 1, seed: int = 5) -> dict[str, Array]:
+    """Return random inputs; ``batch`` fills a first dimension that is free."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for tensor in spec["inputs"]:
+        shape = [batch if at == 0 and size == -1 else size for at, size in enumerate(tensor["shape"])]
+        kind = np.dtype(tensor["dtype"])
+        if kind.kind in "iu":
+            low, high = (0, 256) if kind.kind == "u" else (-128, 128)
+            found[tensor["name"]] = rng.integers(low, high, shape).astype(kind)
+        else:
+            found[tensor["name"]] = (rng.standard_normal(shape) * 10).astype(kind)
+    return found
+
+
+def onnx_model(folder: Path) -> tuple[Path, str]:
+    """y = relu(x @ w + b), open batch."""
+    return build_onnx(folder / "small.onnx"), "onnx"
+
+
+def tflite_model(folder: Path) -> tuple[Path, str]:
+    """MLPerf Tiny's keyword spotting in float32."""
+    path = TINY / "kws_ref_model_float32.tflite"
+    if not path.exists():
+        pytest.skip(f"needs the trained models at {MODELS}")
+    return path, "tflite"
+
+
+def ir_model(folder: Path) -> tuple[Path, str]:
+    """The ONNX model as OpenVINO's two files, packed."""
+    openvino = pytest.importorskip("openvino")
+    from targets.formats import ir_file
+
+    model = openvino.Core().read_model(str(build_onnx(folder / "small.onnx")))
+    openvino.save_model(model, str(folder / "small.xml"), compress_to_fp16=False)
+    ir_file.pack(str(folder / "small.xml"), str(folder / "small.bin"), str(folder / "packed"))
+    return folder / "packed", "openvino"
+
+
+CASES = [
+    Case("onnxruntime", "onnx", onnx_model),
+    Case("openvino", "onnx", onnx_model),
+    Case("openvino", "tflite", tflite_model),
+    Case("openvino", "ir", ir_model),
+    Case("litert", "tflite", tflite_model),
+]
