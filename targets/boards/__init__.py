@@ -9,6 +9,8 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from targets.boards.detection import Detect, RuntimeHint, read_detect, read_runtimes
+from targets.boards.reading import check_keys, list_of, positive, table_of, text_of
 from targets.errors import BoardInvalid, BoardUnknown
 from targets.options import nearest
 
@@ -18,7 +20,7 @@ _PRECISIONS = ("int8", "fp16", "fp32")
 _TEXTS = ("display_name", "manufacturer", "soc", "architecture", "memory", "os", "notes")
 _LISTS = ("frameworks", "rails", "sources")
 _REQUIRED = ("display_name", "manufacturer", "sources")
-_TABLES = ("peak_gops", "power_estimate", "rail_map")
+_TABLES = ("peak_gops", "power_estimate", "rail_map", "detect", "runtimes")
 _RAIL_MAP = ("sensors", "factors", "total", "scope", "source")
 _SCOPES = ("rail", "card", "module", "board")
 _ESTIMATE = ("idle_w", "max_w", "idle_w_per_cpu", "max_w_per_cpu", "source")
@@ -68,6 +70,8 @@ class Board(NamedTuple):
     power_estimate: Optional[PowerEstimate]
     rails: Tuple[str, ...]
     rail_map: Optional[RailMap]
+    detect: Optional[Detect]
+    runtimes: Tuple[RuntimeHint, ...]
     sources: Tuple[str, ...]
     notes: Optional[str]
 
@@ -100,13 +104,13 @@ def parse_board(name: str, text: str) -> Board:
         raise BoardInvalid(
             "The board name '{}' must be lower-case words with hyphens.".format(name), board=name
         )
-    _check_keys(name, data, _TEXTS + _LISTS + _TABLES + ("tdp_w",), "")
+    check_keys(name, data, _TEXTS + _LISTS + _TABLES + ("tdp_w",))
     for key in _REQUIRED:
         if not data.get(key):
             raise BoardInvalid("The board '{}' lacks '{}'.".format(name, key), board=name)
-    texts = {key: _text(name, data, key) for key in _TEXTS}
-    lists = {key: _list(name, data, key) for key in _LISTS}
-    tdp_w = None if "tdp_w" not in data else _positive(name, data, "tdp_w")
+    texts = {key: text_of(name, data, key) for key in _TEXTS}
+    lists = {key: list_of(name, data, key) for key in _LISTS}
+    tdp_w = None if "tdp_w" not in data else positive(name, data, "tdp_w")
     return Board(
         name=name,
         display_name=str(texts["display_name"]),
@@ -121,70 +125,27 @@ def parse_board(name: str, text: str) -> Board:
         power_estimate=_estimate(name, data),
         rails=lists["rails"],
         rail_map=_rail_map(name, data),
+        detect=read_detect(name, data),
+        runtimes=read_runtimes(name, data),
         sources=lists["sources"],
         notes=texts["notes"],
     )
 
 
-def _check_keys(name: str, table: Dict[str, Any], known: Tuple[str, ...], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise BoardInvalid(
-                "The board '{}' has the unknown key '{}{}'{}".format(
-                    name, where, key, nearest(key, known) or "."
-                ),
-                board=name,
-                key=key,
-            )
-
-
-def _text(name: str, data: Dict[str, Any], key: str) -> Optional[str]:
-    value = data.get(key)
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        raise BoardInvalid("The board '{}' needs '{}' as text.".format(name, key), board=name, key=key)
-    return value
-
-
-def _list(name: str, data: Dict[str, Any], key: str) -> Tuple[str, ...]:
-    value = data.get(key, [])
-    if not (isinstance(value, list) and all(isinstance(item, str) and item for item in value)):
-        raise BoardInvalid(
-            "The board '{}' needs '{}' as a list of texts.".format(name, key), board=name, key=key
-        )
-    return tuple(value)
-
-
-def _positive(name: str, table: Dict[str, Any], key: str) -> float:
-    value = table[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise BoardInvalid(
-            "The board '{}' needs '{}' as a positive number.".format(name, key), board=name, key=key
-        )
-    return float(value)
-
-
-def _table(name: str, data: Dict[str, Any], key: str, known: Tuple[str, ...]) -> Dict[str, Any]:
-    table = data.get(key, {})
-    if not isinstance(table, dict):
-        raise BoardInvalid("The board '{}' needs '{}' as a table.".format(name, key), board=name, key=key)
-    _check_keys(name, table, known, key + ".")
-    return table
-
-
 def _peaks(name: str, data: Dict[str, Any]) -> Dict[str, float]:
-    table = _table(name, data, "peak_gops", _PRECISIONS)
-    return {key: _positive(name, table, key) for key in table}
+    table = table_of(name, data, "peak_gops", _PRECISIONS)
+    return {key: positive(name, table, key) for key in table}
 
 
 def _estimate(name: str, data: Dict[str, Any]) -> Optional[PowerEstimate]:
     if "power_estimate" not in data:
         return None
-    table = _table(name, data, "power_estimate", _ESTIMATE)
-    watts = {key: _positive(name, table, key) for key in table if key != "source"}
+    table = table_of(name, data, "power_estimate", _ESTIMATE)
+    watts = {key: positive(name, table, key) for key in table if key != "source"}
     pairs = [
         pair for pair in (("idle_w", "max_w"), ("idle_w_per_cpu", "max_w_per_cpu")) if set(pair) == set(watts)
     ]
-    source = _text(name, table, "source")
+    source = text_of(name, table, "source")
     if not pairs or source is None or watts[pairs[0][0]] > watts[pairs[0][1]]:
         raise BoardInvalid(
             "The power_estimate of the board '{}' needs a source and either idle_w and max_w, or idle_w_per_cpu and "
@@ -204,11 +165,11 @@ def _estimate(name: str, data: Dict[str, Any]) -> Optional[PowerEstimate]:
 def _rail_map(name: str, data: Dict[str, Any]) -> Optional[RailMap]:
     if "rail_map" not in data:
         return None
-    table = _table(name, data, "rail_map", _RAIL_MAP)
+    table = table_of(name, data, "rail_map", _RAIL_MAP)
     sensors = table.get("sensors")
     factors = table.get("factors", {})
-    total = _list(name, table, "total")
-    source = _text(name, table, "source")
+    total = list_of(name, table, "total")
+    source = text_of(name, table, "source")
     scope = table.get("scope", "rail")
     named = isinstance(sensors, dict) and all(isinstance(rail, str) and rail for rail in sensors.values())
     if not named or not sensors or not isinstance(factors, dict) or source is None or scope not in _SCOPES:
@@ -230,7 +191,7 @@ def _rail_map(name: str, data: Dict[str, Any]) -> Optional[RailMap]:
             )
     return RailMap(
         sensors=dict(sensors),
-        factors={rail: _positive(name, factors, rail) for rail in factors},
+        factors={rail: positive(name, factors, rail) for rail in factors},
         total=total,
         scope=scope,
         source=source,

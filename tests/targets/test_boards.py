@@ -7,6 +7,9 @@ import pytest
 from targets.boards import board_names, load_board, parse_board
 from targets.errors import BoardInvalid, BoardUnknown
 
+RUNTIMES = (
+    *("onnxruntime", "openvino", "litert", "tensorrt", "edgetpu", "hailort", "vitisai", "tvm", "akida"),
+)
 MINIMAL = 'display_name = "B"\nmanufacturer = "M"\nsources = ["S"]\n'
 
 
@@ -22,6 +25,19 @@ def test_every_board(name: str) -> None:
     if board.power_estimate is not None:
         idle_w, max_w = board.power_estimate.watts(4)
         assert 0 < idle_w < max_w
+
+
+def test_no_two_boards_are_told_by_the_same() -> None:
+    found = [load_board(name).detect for name in board_names()]
+    for key in ("compatible", "model", "dmi", "pci", "usb"):
+        told = [item for detect in found if detect is not None for item in getattr(detect, key)]
+        assert len(told) == len(set(told)), key
+
+
+def test_runtimes_are_those_that_have_a_runner() -> None:
+    for name in board_names():
+        for hint in load_board(name).runtimes:
+            assert hint.name in RUNTIMES, name
 
 
 def test_names_the_design_fixes() -> None:
@@ -84,6 +100,16 @@ def test_unknown_board_names_the_nearest() -> None:
         (MINIMAL + "peak_gops = 3", "as a table"),
         (MINIMAL + "[power_estimate]\nidle_w = 1\nmax_w = 2", "needs a source"),
         (MINIMAL + "[power_estimate]\nidle_w = 1\nmax_w_per_cpu = 2\nsource = 's'", "needs a source"),
+        (MINIMAL + "[detect]\ncompatible = ['a,b']", "needs a source"),
+        (MINIMAL + "[detect]\nsource = 's'", "at least one of compatible"),
+        (MINIMAL + "[detect]\npci = ['0x1e60:2864']\nsource = 's'", "written as"),
+        (MINIMAL + "[detect]\ncompatibel = ['a,b']", "'detect.compatibel'; did you mean 'compatible'"),
+        (MINIMAL + "[runtimes]\nhailort = 'x'", "'runtimes.hailort' as a table"),
+        (
+            MINIMAL + "[runtimes.hailort.interpreters]\nOS = 'python3'",
+            "'hailort' under OS as an absolute path",
+        ),
+        (MINIMAL + "[runtimes.hailort]\ninterpreter = '/x'", "did you mean 'interpreters'"),
         (MINIMAL + "[power_estimate]\nidle_w = 3\nmax_w = 2\nsource = 's'", "not above"),
         ('display_name = "B"\nmanufacturer = "M"\n', "lacks 'sources'"),
         ("= 3", "not TOML"),
