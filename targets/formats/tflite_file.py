@@ -14,39 +14,59 @@ _CUSTOM = 32
 _CONV_2D, _DEPTHWISE, _FULLY_CONNECTED, _TRANSPOSE_CONV, _BATCH_MATMUL = 3, 4, 9, 67, 126
 _COMPUTE = (_CONV_2D, _DEPTHWISE, _FULLY_CONNECTED, _TRANSPOSE_CONV, _BATCH_MATMUL)
 _DEQUANTIZE = 6
-_EDGE_TPU = "edgetpu-custom-op"  # what the Edge TPU compiler puts in place of the subgraph it compiled
+EDGE_TPU = "edgetpu-custom-op"
+_COMPILED = {
+    # What a vendor's compiler puts in place of the operators it compiled -> for which accelerator, and how to run it.
+    # Sources: libedgetpu tflite/custom_op.h, NXP tflite-ethosu-delegate ethosu_delegate.h (Vela's output), eIQ Neutron SDK
+    # "NeutronGraph".
+    EDGE_TPU: ("Edge TPU", "the runtime edgetpu"),
+    "ethos-u": ("Ethos-U NPU", "the runtime litert and the option delegate=ethos-u"),
+    "NeutronGraph": ("Neutron NPU", "the runtime litert and the option delegate=neutron"),
+}
 _TYPES = {0: "float32", 1: "float16", 3: "uint8", 7: "int16", 9: "int8", 10: "float64", 18: "bfloat16"}
 
 
 class TfliteFacts:
-    """Custom operators by name; dtypes of the outputs and of the weights of operators that compute, with counts."""
+    """Operators of the main graph; dtypes of the outputs and of the weights of operators that compute, with counts."""
 
     def __init__(self) -> None:
-        self.custom_ops: List[str] = []
+        self.operators = 0
+        self.custom_ops: Dict[str, int] = {}  # name -> how many of the operators
         self.compute_dtypes: Dict[str, int] = {}
         self.float16_weights = False
         self.weight_dtypes: Dict[str, int] = {}
-        self.quantisation: Dict[
-            str, Tuple[float, int]
-        ] = {}  # of inputs and outputs: name -> scale, zero point
+        # Of inputs and outputs: name -> scale, zero point.
+        self.quantisation: Dict[str, Tuple[float, int]] = {}
 
     @property
     def precision(self) -> str:
-        """The precision the file asks for: int8 if most compute is quantised, float16 for float16 weights."""
+        """The precision the file asks for: int8 if most compute is quantised, float16 for float16 weights.
+
+        What a vendor's compiler compiled is quantised: theirs take nothing else.
+        """
+        if self.compiled_op is not None:
+            return "int8"
         counts = self.compute_dtypes
         best = max(counts, key=lambda t: counts[t]) if counts else "float32"
         if best in ("int8", "uint8", "int16"):
             return "int8"
         return "float16" if self.float16_weights else "float32"
 
+    @property
+    def compiled_op(self) -> Optional[str]:
+        """The operator that holds what a vendor's compiler compiled; None if no part of the model is compiled."""
+        return next((name for name in sorted(self.custom_ops) if name in _COMPILED), None)
 
-def refuse_edge_tpu(facts: TfliteFacts) -> None:
-    """ModelInvalid for a model that only an Edge TPU's delegate can run."""
-    if _EDGE_TPU in facts.custom_ops:
+
+def refuse_compiled(facts: TfliteFacts) -> None:
+    """ModelInvalid for a model that only the delegate of an accelerator can run."""
+    operator = facts.compiled_op
+    if operator is not None:
+        device, runtime = _COMPILED[operator]
         raise ModelInvalid(
-            "This model is compiled for the Edge TPU; run it with LiteRT and the option delegate=libedgetpu.so.1 on a "
-            "board that has one, or take the model it was compiled from.",
-            operator=_EDGE_TPU,
+            "This model is compiled for the {}; run it with {} on a board that has one, or take the model it was "
+            "compiled from.".format(device, runtime),
+            operator=operator,
         )
 
 
@@ -133,18 +153,18 @@ def _int(data: Any, kind: str, at: int) -> int:
 def _model(data: Any) -> TfliteFacts:
     facts = TfliteFacts()
     model = _Table(data, _int(data, "<I", 0))
-    codes = []
-    for code in model.tables(1):
-        # Codes above 126 are only in the newer field; the older one saturates (schema.fbs, OperatorCode).
-        builtin = max(code.scalar(0, "<b"), code.scalar(3, "<i"))
-        codes.append(builtin)
-        if builtin == _CUSTOM:
-            facts.custom_ops.append(code.text(1))
+    # Codes above 126 are only in the newer field; the older one saturates (schema.fbs, OperatorCode).
+    kinds = [(max(code.scalar(0, "<b"), code.scalar(3, "<i")), code.text(1)) for code in model.tables(1)]
     subgraphs = model.tables(2)
     if not subgraphs:
         raise ValueError("no subgraph")
+    for operator in subgraphs[0].tables(3):
+        code, name = kinds[operator.scalar(0, "<I")]
+        facts.operators += 1
+        if code == _CUSTOM:
+            facts.custom_ops[name] = facts.custom_ops.get(name, 0) + 1
     for graph in subgraphs:
-        _subgraph(graph, codes, facts)
+        _subgraph(graph, [code for code, _ in kinds], facts)
     tensors = subgraphs[0].tables(0)
     for at in subgraphs[0].numbers(1) + subgraphs[0].numbers(2):
         found = _quantisation(tensors[at])

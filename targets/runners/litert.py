@@ -43,7 +43,7 @@ class LiteRtRunner(Runner):
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         facts = tflite_file.read(path)
         if options.text("delegate") is None:
-            tflite_file.refuse_edge_tpu(facts)
+            tflite_file.refuse_compiled(facts)
         self._check_precision(facts.precision, options.precision)
         self._check_device(options)
         self._path = path

@@ -176,7 +176,7 @@ class OpenVinoRunner(Runner):
             if format == "onnx":
                 onnx_file.read(path)
             else:
-                tflite_file.refuse_edge_tpu(tflite_file.read(path))
+                tflite_file.refuse_compiled(tflite_file.read(path))
             return self._read_by_name(core, path, "." + format)
         except RuntimeError as error:
             raise ModelInvalid(

@@ -80,19 +80,21 @@ def test_scanners_end_on_any_bytes(tmp_path_factory: pytest.TempPathFactory, dat
 
 @needs_models
 @pytest.mark.parametrize(
-    ("name", "precision", "custom"),
+    ("name", "precision", "operators", "compiled"),
     [
-        ("mlperf_tiny/pretrainedResnet.tflite", "float32", []),
-        ("mlperf_tiny/pretrainedResnet_quant.tflite", "int8", []),
-        ("mlperf_tiny/vww_96_int8.tflite", "int8", []),
-        ("coral/mobilenet_v2_1.0_224_quant.tflite", "int8", []),
-        ("coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite", "float32", ["edgetpu-custom-op"]),
+        ("mlperf_tiny/pretrainedResnet.tflite", "float32", 16, None),
+        ("mlperf_tiny/pretrainedResnet_quant.tflite", "int8", 16, None),
+        ("mlperf_tiny/vww_96_int8.tflite", "int8", 31, None),
+        ("coral/mobilenet_v2_1.0_224_quant.tflite", "int8", 66, None),
+        ("coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite", "int8", 1, "edgetpu-custom-op"),
     ],
 )
-def test_tflite_facts(name: str, precision: str, custom: list[str]) -> None:
+def test_tflite_facts(name: str, precision: str, operators: int, compiled: str | None) -> None:
     facts = tflite_file.read(str(MODELS / name))
     assert facts.precision == precision
-    assert facts.custom_ops == custom
+    assert facts.operators == operators
+    assert facts.custom_ops == ({compiled: 1} if compiled else {})
+    assert facts.compiled_op == compiled
 
 
 @needs_models
