@@ -230,6 +230,7 @@ def result(
         throttle_events=_throttle_events(before, after),
         stats_before=before,
         stats_after=after,
+        device_time_ns=reply.get("device_time_ns"),
         throttling_observed=any(counter.HasField("event_count") for counter in before.throttling),
     )
 

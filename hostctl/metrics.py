@@ -66,13 +66,17 @@ class Power:
 
 @dataclass(frozen=True)
 class Loop:
-    """The timed loop. `start_ns` and `end_ns` are of one monotonic clock and equally long; `first_ns` is a duration."""
+    """The timed loop. `start_ns` and `end_ns` are of one monotonic clock and equally long; `first_ns` is a duration.
+
+    `device_ns` is what the accelerator itself took for a request; None where it does not tell.
+    """
 
     start_ns: Nanoseconds
     end_ns: Nanoseconds
     window_s: float
     batch: int
     first_ns: int | None = None
+    device_ns: int | None = None
 
 
 def compute(
@@ -118,15 +122,16 @@ def inference_time_ms(loop: Loop) -> dict[str, float | int | None]:
     """Return the statistics of one request's time (whole batch), ms; all null where no request was completed.
 
     `stddev` is that of the sample (n − 1), null for a single request; percentiles interpolate linearly. `first` is the very
-    first inference after the load, which is in none of the others.
+    first inference after the load, which is in none of the others; `device` is the accelerator's own time, null if untold.
     """
     import numpy as np
 
     first = None if loop.first_ns is None else loop.first_ns / 1e6
+    device = None if loop.device_ns is None else loop.device_ns / 1e6
     names = ("mean", "median", "p90", "p99", "min", "max", "stddev")
     count = len(loop.start_ns)
     if count == 0:
-        return {**dict.fromkeys(names), "count": 0, "first": first}
+        return {**dict.fromkeys(names), "count": 0, "first": first, "device": device}
     times_ms = (np.asarray(loop.end_ns, np.int64) - np.asarray(loop.start_ns, np.int64)) / 1e6
     median, p90, p99 = (float(value) for value in np.percentile(times_ms, [50, 90, 99]))
     return {
@@ -139,6 +144,7 @@ def inference_time_ms(loop: Loop) -> dict[str, float | int | None]:
         "stddev": float(times_ms.std(ddof=1)) if count > 1 else None,
         "count": count,
         "first": first,
+        "device": device,
     }
 
 

@@ -39,7 +39,8 @@ def demo_command(duration: float, idle: float, as_json: bool) -> int:
     from hostctl.inventory import LOCAL, Inventory, load_inventory
     from hostctl.models.zoo import build
     from hostctl.paths import cache_dir
-    from hostctl.session.plan import Plan, model_choice
+    from hostctl.session.modelchoice import model_choice
+    from hostctl.session.plan import Plan
     from hostctl.session.progress import progress_on
     from hostctl.session.run import Request, run_plan
 

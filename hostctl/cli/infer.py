@@ -70,9 +70,9 @@ def infer_command(
     """Run one inference."""
     from hostctl.inventory import load_inventory
     from hostctl.session.connect import candidates, connected
+    from hostctl.session.modelchoice import default_runtime, model_choice, named_runtime
     from hostctl.session.modelfile import sendable_file
     from hostctl.session.outputs import inputs_for
-    from hostctl.session.plan import default_runtime, model_choice, named_runtime
     from hostctl.session.progress import progress_on
     from hostctl.session.reservation import Wanted, reserved
 

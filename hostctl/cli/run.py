@@ -38,7 +38,11 @@ _WHAT = (
     ),
     click.option(
         "--model", "models", type=click.Path(path_type=Path), multiple=True, required=True,
-        help="ONNX, TFLite or OpenVINO file (repeatable).",
+        help="ONNX, TFLite, OpenVINO, TensorRT, HEF, xmodel, TVM or Akida file (repeatable).",
+    ),
+    click.option(
+        "--source", type=click.Path(path_type=Path), metavar="FILE",
+        help="ONNX or TFLite file a compiled model was made of, for its operations and its outputs.",
     ),
     click.option("--runtime", "runtimes", type=WORDS, default=(), help="Runtimes; by the file's format if not given."),
     click.option("--precision", "precisions", type=WORDS, default=("",), help="Precisions; the file's own if not given."),
@@ -157,12 +161,16 @@ def run_command(
 
 
 def _plan(given: Mapping[str, Any]) -> Plan:
+    from hostctl.errors import UsageError
     from hostctl.rules import MLPERF
-    from hostctl.session.plan import Plan, StateChoice, model_choice
+    from hostctl.session.modelchoice import model_choice
+    from hostctl.session.plan import Plan, StateChoice
 
+    if given["source"] is not None and len(given["models"]) > 1:
+        raise UsageError("--source is for one --model; measure the models one after another.")
     usual_s = MLPERF.least_duration_s if given["rules"] == "mlperf" else USUAL_DURATION_S
     return Plan(
-        models=tuple(model_choice(path) for path in given["models"]),
+        models=tuple(model_choice(path, given["source"]) for path in given["models"]),
         runtimes=given["runtimes"],
         precisions=given["precisions"],
         batches=given["batches"],

@@ -1,4 +1,5 @@
-"""The one file that goes to the board. OpenVINO's two files travel as one ZIP (model.xml, model.bin; stored)."""
+"""The one file that goes to the board. Where a model is two files they travel as one ZIP, stored: OpenVINO's model.xml and
+model.bin, and TVM's model.so with the model.json that tells its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -10,21 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hostctl.errors import ModelFileError
-from hostctl.session.plan import ModelChoice
+from hostctl.session.modelchoice import ModelChoice
+
+_COMPANIONS = {".xml": (".bin", "weights"), ".so": (".json", "description of inputs and outputs")}
 
 
 @contextmanager
 def sendable_file(model: ModelChoice) -> Iterator[Path]:
     """Yield the file to send; a packed copy is removed afterwards. Raises ModelFileError if one of two files is missing."""
-    if model.path.suffix.lower() != ".xml":
+    suffix = model.path.suffix.lower()
+    if suffix not in _COMPANIONS:
         yield model.path
         return
-    weights = model.path.with_suffix(".bin")
-    if not weights.is_file():
-        raise ModelFileError(f"{model.path} needs its weights beside it; copy {weights.name} there.")
+    companion_suffix, what = _COMPANIONS[suffix]
+    companion = model.path.with_suffix(companion_suffix)
+    if not companion.is_file():
+        raise ModelFileError(f"{model.path} needs its {what} beside it; copy {companion.name} there.")
     with tempfile.TemporaryDirectory(prefix="wattfarm-model-") as directory:
         archive = Path(directory) / f"{model.name}.zip"
-        _pack(archive, {"model.xml": model.path, "model.bin": weights})
+        _pack(archive, {f"model{suffix}": model.path, f"model{companion_suffix}": companion})
         yield archive
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from hostctl.models.count import count_operations
 from hostctl.models.count.result import CONVENTION
 from hostctl.models.zoo.store import PRODUCER
-from hostctl.session.plan import ModelChoice, Plan
+from hostctl.session.modelchoice import ModelChoice
+from hostctl.session.plan import Plan
 from hostctl.upload import read_model_file
 
 COUNTED_FORMATS = ("onnx", "tflite")
@@ -24,14 +25,17 @@ def has_random_weights(path: Path) -> bool:
 
 
 def model_object(model: ModelChoice, plan: Plan) -> dict[str, Any]:
-    """Return name, sha256, format, params and ops_per_inference of a model file.
+    """Return name, sha256, format, params and ops_per_inference of a model file, the last two from its source if one is named.
 
     Operations given by hand stand before counted ones; what cannot be counted is null. Raises ModelFileError for a file that
     is missing, empty or corrupt, UsageError for shapes that do not fit it.
     """
-    if model.format in COUNTED_FORMATS:
+    readable = model.readable
+    if readable.format in COUNTED_FORMATS:
         shapes = {name: tuple(int(size) for size in sizes.split(",")) for name, sizes in plan.shapes.items()}
-        found = count_operations(model.path, shapes, name=model.name).model_object()
+        found = count_operations(readable.path, shapes, name=model.name).model_object()
+        if readable is not model:  # its operations and parameters; the file that runs is another
+            found.update(sha256=read_model_file(model.path).sha256, format=model.format)
     else:
         found = {
             "name": model.name,

@@ -74,6 +74,7 @@ def _numbers(record: Record) -> dict[str, Any]:
         window_s=(result.window_end_ns - result.window_start_ns) / 1e9,
         batch=result.batch,
         first_ns=result.first_inference_ns if result.HasField("first_inference_ns") else None,
+        device_ns=result.device_time_ns if result.HasField("device_time_ns") else None,
     )
     numbers = compute(
         loop,

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from farm.v1 import board_pb2
 
-from hostctl.errors import DeviceError, UsageError
-from hostctl.models.count import detect_format
+from hostctl.errors import UsageError
 from hostctl.rules import MLPERF, RULE_SETS
+from hostctl.session.modelchoice import ModelChoice, default_runtime, named_runtime
 from power.reduction.idle import IdleModel
 
 SCENARIOS = ("latency", "throughput")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
-RUNTIME_ORDER: Mapping[str, tuple[str, ...]] = {
-    "onnx": ("onnxruntime", "openvino"),
-    "tflite": ("litert", "openvino"),
-    "openvino": ("openvino",),
-}
-"""Which runtime a format is run with where the user names none: the first of these that the board has."""
 ALIGNMENTS = ("auto", "clock", "edge", "pattern")
 IDLE_MODELS = ("before", "after", "linear", "fixed")
 LOADED = "loaded"
@@ -31,19 +24,6 @@ LONGEST_DURATION_S = 24 * 3600.0
 LONGEST_SETTLE_S = 1.0
 SETTLE_FRACTION = 0.2
 """Of an idle window's length, spent before it for caches and clocks to come to rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """A model file on this machine and its format in the protocol's words."""
-
-    path: Path
-    format: str
-
-    @property
-    def name(self) -> str:
-        """The name it gets in results."""
-        return self.path.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,60 +172,6 @@ class Plan:
             ):
                 found.append(Configuration(model, runtime, precision, batch, scenario))
         return found
-
-
-def model_choice(path: Path) -> ModelChoice:
-    """Return a model file with its format. Raises ModelFileError if it is missing, empty or of no known format."""
-    suffix = path.suffix.lower()
-    if suffix in (".xml", ".zip") and path.is_file():
-        return ModelChoice(path, "openvino")
-    found = detect_format(path)
-    if found is None:
-        raise UsageError(
-            f"The format of '{path}' is not known; give an ONNX (.onnx), a TFLite (.tflite) or an OpenVINO file "
-            "(.xml beside its .bin)."
-        )
-    return ModelChoice(path, found)
-
-
-def default_runtime(model: ModelChoice, runtimes: Iterable[board_pb2.RuntimeInfo]) -> str:
-    """Return the runtime for a format. Raises DeviceError with the reasons if the board has none."""
-    known = {runtime.name: runtime for runtime in runtimes}
-    order = [*RUNTIME_ORDER.get(model.format, ()), *sorted(known)]
-    able = [name for name in order if name in known and model.format in known[name].formats]
-    for name in able:
-        if known[name].available:
-            return name
-    reasons = " ".join(dict.fromkeys(f"{name}: {known[name].reason}" for name in able))
-    raise DeviceError(
-        f"The device has no runtime for '{model.path}' ({model.format}). {reasons or 'None of its runtimes takes it.'}",
-        reason="RUNTIME_UNAVAILABLE",
-    )
-
-
-def named_runtime(name: str, model: ModelChoice, runtimes: Iterable[board_pb2.RuntimeInfo]) -> str:
-    """Return the runtime the user asked for, if the board can run this model with it."""
-    known = {runtime.name: runtime for runtime in runtimes}
-    if name not in known:
-        raise UsageError(f"The device has no runtime '{name}'; {nearest(name, known)}")
-    runtime = known[name]
-    if not runtime.available:
-        raise DeviceError(f"The device cannot run {name}: {runtime.reason}", reason="RUNTIME_UNAVAILABLE")
-    if model.format not in runtime.formats:
-        raise UsageError(
-            f"{name} does not take {model.format} files such as '{model.path}'; it takes "
-            f"{', '.join(runtime.formats)}."
-        )
-    return name
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "did you mean 'x'?", or the list of what there is."""
-    import difflib
-
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
-    return f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names) or 'none'}."
 
 
 def _check_span(option: str, seconds: float, least_s: float) -> None:

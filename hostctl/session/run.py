@@ -20,9 +20,10 @@ from hostctl.session.connect import candidates, connected
 from hostctl.session.idlestates import measured_state
 from hostctl.session.keep import Keeper
 from hostctl.session.meters import check_meter_name, instruments
+from hostctl.session.modelchoice import ModelChoice
 from hostctl.session.modelfile import sendable_file
 from hostctl.session.modelobject import model_object
-from hostctl.session.plan import Configuration, ModelChoice, Plan
+from hostctl.session.plan import Configuration, Plan
 from hostctl.session.progress import Progress
 from hostctl.session.record import Record
 from hostctl.session.reduction import reduce

@@ -269,7 +269,7 @@ def verify(record: Record, bench: Bench) -> None:
     bench.progress.step(f"{record.configuration}: comparing with the reference")
     inputs = inputs_for(record.loaded, record.plan.seed, record.configuration.batch)
     outputs = bench.board.infer(record.loaded.model_id, inputs).outputs
-    model = record.configuration.model
+    model = record.configuration.model.readable
     record.fidelity = check(model.path, model.format, record.loaded, inputs, outputs)
 
 

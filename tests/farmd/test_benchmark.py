@@ -299,6 +299,13 @@ def test_leaking_shows_in_the_memory(served: Farm) -> None:
     assert served.benchmark(model.model_id, **fields)[-1].result.memory.rss_bytes > before + 90_000_000
 
 
+def test_the_accelerators_own_time_is_told_where_it_is_known(served: Farm) -> None:
+    told = served.benchmark(served.model(options={"device_us": 250}).model_id, duration_s=0.05)[-1].result
+    assert told.device_time_ns == 250_000
+    untold = served.benchmark(served.model().model_id, duration_s=0.05)[-1].result
+    assert not untold.HasField("device_time_ns")
+
+
 def test_not_a_number_is_noticed(served: Farm) -> None:
     model = served.model(options={"fault": "nan"})
     assert served.benchmark(model.model_id)[-1].result.outputs_finite is False

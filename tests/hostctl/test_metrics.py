@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,8 @@ def steady(count: int, period_ns: int = 20_000_000, *, batch: int = 1, first_ns:
 
 
 def test_a_steady_loop() -> None:
-    found = compute(steady(500, first_ns=35_000_000), ops_per_inference=7.78e9, peak_gops=1331.2)
+    loop = replace(steady(500, first_ns=35_000_000), device_ns=19_500_000)
+    found = compute(loop, ops_per_inference=7.78e9, peak_gops=1331.2)
     assert found["inferences"] == found["requests"] == 500
     assert found["window_s"] == 10.0
     assert found["throughput_ips"] == 50.0
@@ -29,7 +31,7 @@ def test_a_steady_loop() -> None:
     assert found["performance_ratio"] == found["achieved_gops"] / 1331.2
     assert found["inference_time_ms"] == {
         "mean": 20.0, "median": 20.0, "p90": 20.0, "p99": 20.0, "min": 20.0, "max": 20.0,
-        "stddev": 0.0, "count": 500, "first": 35.0,
+        "stddev": 0.0, "count": 500, "first": 35.0, "device": 19.5,
     }  # fmt: skip
 
 

@@ -722,6 +722,7 @@ class BenchmarkResult(google.protobuf.message.Message):
     STATS_BEFORE_FIELD_NUMBER: builtins.int
     STATS_AFTER_FIELD_NUMBER: builtins.int
     THROTTLING_OBSERVED_FIELD_NUMBER: builtins.int
+    DEVICE_TIME_NS_FIELD_NUMBER: builtins.int
     request_count: builtins.int
     """Requests completed in the window."""
     batch: builtins.int
@@ -740,6 +741,8 @@ class BenchmarkResult(google.protobuf.message.Message):
     """CPU time of the worker over the window."""
     throttling_observed: builtins.bool
     """Whether the board has throttle counters at all: without them an empty list says nothing."""
+    device_time_ns: builtins.int
+    """Time the accelerator itself took for a request, the median of a few more after the window; absent if it does not tell."""
     @property
     def memory(self) -> farm.v1.model_pb2.WorkerMemory:
         """Memory of the worker at the end."""
@@ -772,9 +775,12 @@ class BenchmarkResult(google.protobuf.message.Message):
         stats_before: farm.v1.stats_pb2.BoardStats | None = ...,
         stats_after: farm.v1.stats_pb2.BoardStats | None = ...,
         throttling_observed: builtins.bool = ...,
+        device_time_ns: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_first_inference_ns", b"_first_inference_ns", "_outputs_finite", b"_outputs_finite", "_worker_cpu_ns", b"_worker_cpu_ns", "first_inference_ns", b"first_inference_ns", "memory", b"memory", "outputs_finite", b"outputs_finite", "stats_after", b"stats_after", "stats_before", b"stats_before", "worker_cpu_ns", b"worker_cpu_ns"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_first_inference_ns", b"_first_inference_ns", "_outputs_finite", b"_outputs_finite", "_worker_cpu_ns", b"_worker_cpu_ns", "batch", b"batch", "first_inference_ns", b"first_inference_ns", "in_flight", b"in_flight", "memory", b"memory", "outputs_finite", b"outputs_finite", "request_count", b"request_count", "stats_after", b"stats_after", "stats_before", b"stats_before", "throttle_events", b"throttle_events", "throttling_observed", b"throttling_observed", "window_end_ns", b"window_end_ns", "window_start_ns", b"window_start_ns", "worker_cpu_ns", b"worker_cpu_ns"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_device_time_ns", b"_device_time_ns", "_first_inference_ns", b"_first_inference_ns", "_outputs_finite", b"_outputs_finite", "_worker_cpu_ns", b"_worker_cpu_ns", "device_time_ns", b"device_time_ns", "first_inference_ns", b"first_inference_ns", "memory", b"memory", "outputs_finite", b"outputs_finite", "stats_after", b"stats_after", "stats_before", b"stats_before", "worker_cpu_ns", b"worker_cpu_ns"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_device_time_ns", b"_device_time_ns", "_first_inference_ns", b"_first_inference_ns", "_outputs_finite", b"_outputs_finite", "_worker_cpu_ns", b"_worker_cpu_ns", "batch", b"batch", "device_time_ns", b"device_time_ns", "first_inference_ns", b"first_inference_ns", "in_flight", b"in_flight", "memory", b"memory", "outputs_finite", b"outputs_finite", "request_count", b"request_count", "stats_after", b"stats_after", "stats_before", b"stats_before", "throttle_events", b"throttle_events", "throttling_observed", b"throttling_observed", "window_end_ns", b"window_end_ns", "window_start_ns", b"window_start_ns", "worker_cpu_ns", b"worker_cpu_ns"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_device_time_ns", b"_device_time_ns"]) -> typing.Literal["device_time_ns"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_first_inference_ns", b"_first_inference_ns"]) -> typing.Literal["first_inference_ns"] | None: ...
     @typing.overload

@@ -10,7 +10,8 @@ import pytest
 from hostctl.errors import UsageError
 from hostctl.inventory import Device, StatedIdle
 from hostctl.session.idlestates import choices, description, measured_state, stated
-from hostctl.session.plan import ModelChoice, Plan, StateChoice
+from hostctl.session.modelchoice import ModelChoice
+from hostctl.session.plan import Plan, StateChoice
 
 BOARD = Device(
     "fpga",

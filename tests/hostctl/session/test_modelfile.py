@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hostctl.errors import ModelFileError
+from hostctl.session.modelchoice import ModelChoice
 from hostctl.session.modelfile import sendable_file
-from hostctl.session.plan import ModelChoice
 
 
 def test_a_single_file_goes_as_it_is(model: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from farm.v1.board_pb2 import RuntimeInfo
 
-from hostctl.errors import DeviceError, HostctlError, ModelFileError, UsageError
-from hostctl.session.plan import ModelChoice, Plan, default_runtime, model_choice, named_runtime
+from hostctl.errors import UsageError
+from hostctl.session.modelchoice import ModelChoice
+from hostctl.session.plan import Plan
 
 ONNX = ModelChoice(Path("net.onnx"), "onnx")
 TFLITE = ModelChoice(Path("net.tflite"), "tflite")
@@ -45,29 +46,6 @@ def test_cross_product_in_the_order_given() -> None:
 def test_every_model_gets_its_own_default_runtime() -> None:
     plan = Plan(models=(ONNX, TFLITE))
     assert [c.runtime for c in plan.configurations(RUNTIMES)] == ["onnxruntime", "openvino"]
-
-
-def test_a_device_without_a_runtime_for_the_file_says_how_to_get_one() -> None:
-    with pytest.raises(DeviceError, match="pip install ai-edge-litert"):
-        default_runtime(TFLITE, RUNTIMES[:1])
-    with pytest.raises(DeviceError, match="None of its runtimes takes it"):
-        default_runtime(TFLITE, RUNTIMES[1:2])
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "error", "words"),
-    [
-        ("openvno", ONNX, UsageError, "did you mean 'openvino'"),
-        ("tensorrt", ONNX, UsageError, "has litert, onnxruntime, openvino"),
-        ("litert", TFLITE, DeviceError, "pip install ai-edge-litert"),
-        ("onnxruntime", TFLITE, UsageError, "it takes onnx"),
-    ],
-)
-def test_a_runtime_that_cannot_do_it(
-    name: str, model: ModelChoice, error: type[HostctlError], words: str
-) -> None:
-    with pytest.raises(error, match=words):
-        named_runtime(name, model, RUNTIMES)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +88,3 @@ def test_options_reach_the_runtime_by_their_names() -> None:
         "provider": "CPUExecutionProvider",
     }
     assert throughput == {**latency, "scenario": "throughput", "in_flight": "4"}
-
-
-def test_formats_by_name_and_content(tmp_path: Path, model: Path) -> None:
-    assert model_choice(model).format == "onnx"
-    xml = tmp_path / "net.xml"
-    xml.write_text("<net/>")
-    assert model_choice(xml).format == "openvino"
-    other = tmp_path / "net.bin"
-    other.write_bytes(b"\x7fELF" * 10)
-    with pytest.raises(UsageError, match="not known"):
-        model_choice(other)
-    with pytest.raises(ModelFileError, match="no model file"):
-        model_choice(tmp_path / "missing.onnx")

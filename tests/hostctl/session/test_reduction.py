@@ -13,9 +13,10 @@ from farm.v1 import stats_pb2
 
 from hostctl.calls import BenchmarkRun
 from hostctl.inventory import Device, MeterConfig, StatedIdle
+from hostctl.session.modelchoice import ModelChoice
 from hostctl.session.outcome import result_of
 from hostctl.session.pattern import pattern_of, timed
-from hostctl.session.plan import Configuration, ModelChoice, Plan, StateChoice
+from hostctl.session.plan import Configuration, Plan, StateChoice
 from hostctl.session.record import Record, Recording
 from hostctl.session.reduction import reduce
 from hostctl.session.windows import Span

@@ -12,7 +12,7 @@ import ctypes
 import os
 import sys
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class FakeRunner(Runner):
         "at": "load, infer or close",
         "after": "inferences that go well first",
         "delay_ms": "time of an inference",
+        "device_us": "time of an inference that the accelerator tells",
         "gate": "a file: an inference after those touches GATE.reached, then waits until GATE exists",
     }
 
@@ -45,6 +46,7 @@ class FakeRunner(Runner):
         self._after = 0
         self._delay_s = 0.0
         self._gate = ""
+        self._device_us: Optional[int] = None
         self._calls = 0
         self._leaked: List[bytearray] = []
 
@@ -58,6 +60,7 @@ class FakeRunner(Runner):
         self._after = options.integer("after", 0) or 0
         self._delay_s = (options.integer("delay_ms", 0) or 0) / 1e3
         self._gate = options.text("gate") or ""
+        self._device_us = options.integer("device_us")
         with open(path) as file:
             self._factor = float(file.read())
         if self._at == "load":
@@ -85,6 +88,9 @@ class FakeRunner(Runner):
 
     def _outputs(self, slot: int, returned: Any) -> Tensors:
         return {"y": returned}
+
+    def device_time_ns(self, slot: int) -> Optional[int]:
+        return None if self._device_us is None else 1000 * self._device_us
 
     def _close(self) -> None:
         if self._at == "close":
