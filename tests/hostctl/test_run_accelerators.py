@@ -31,9 +31,7 @@ def board_of(case: Case) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.is_fake], ids=lambda case: f"{case.runtime}-{case.label}"
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case.is_fake], ids=str)
 def test_a_complete_result(case: Case, hostctl: Hostctl, tmp_path: Path) -> None:
     made, fmt = case.make(tmp_path)
     model = tmp_path / f"model{SUFFIXES[fmt]}"

@@ -52,6 +52,10 @@ class Case:
     bad_device: tuple[str, str] | None = ("npu7", "cpu")
     effective: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"{self.runtime}-{self.label}"
+
     @property
     def is_fake(self) -> bool:
         """Whether a fake stands for the vendor's package."""
