@@ -4,11 +4,13 @@ A new runtime adds a case; test_conformance.py does the rest.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from targets import catalogue
 from targets.errors import RuntimeUnavailable
 from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
 from tests.targets.interpreters import oldest
+from tests.targets.runners.tvm_models import ALLOWED, tvm_model
 
 FAKES = ROOT / "tests" / "fakes"
 TINY = MODELS / "mlperf_tiny"
@@ -30,6 +33,7 @@ class Case:
     make         writes the model into a folder; returns its path and format
     fakes        folders under tests/fakes for the worker's path; none: the real package, in this interpreter
     settings     what the fake is told (tests/fakes/faking.py)
+    env          what the worker's environment must hold beside that
     options      load options that each load of the case needs
     batch        the batch that is asked for; None where the file has one that cannot be changed
     precision    the effective precision of a load that asks for none
@@ -44,6 +48,7 @@ class Case:
     make: Make
     fakes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     batch: int | None = 2
     precision: str = "float32"
@@ -64,14 +69,16 @@ class Case:
     def worker(self, **settings: Any) -> WorkerClient:
         """Start a worker: the real package in this interpreter (skips if it is not there), a fake in the oldest one found."""
         if not self.is_fake:
-            need(self.runtime)
-            return WorkerClient(interpreter=sys.executable)
+            with patch.dict(os.environ, self.env):
+                need(self.runtime)
+            return WorkerClient(interpreter=sys.executable, env=dict(self.env))
         return WorkerClient(interpreter=oldest(), env=self.environment(**settings))
 
     def environment(self, **settings: Any) -> dict[str, str]:
         """Return what a worker needs in its environment to find the fakes, and to be told their settings."""
         folders = [FAKES, *(FAKES / fake for fake in self.fakes)]
         return {
+            **self.env,
             "PYTHONPATH": ":".join(map(str, folders)),
             "WATTFARM_FAKE": json.dumps({**self.settings, **settings}),
         }
@@ -142,4 +149,5 @@ CASES = [
     Case("openvino", "tflite", tflite_model),
     Case("openvino", "ir", ir_model),
     Case("litert", "tflite", tflite_model),
+    Case("tvm", "so", tvm_model, env=ALLOWED, refused=("int8", "compile it again"), device="cpu:0"),
 ]
