@@ -18,6 +18,7 @@ BUILT_IN = {
     "onnxruntime": "targets.runners.onnxruntime:OnnxRuntimeRunner",
     "openvino": "targets.runners.openvino:OpenVinoRunner",
     "litert": "targets.runners.litert:LiteRtRunner",
+    "ncnn": "targets.runners.ncnn:NcnnRunner",
     "tvm": "targets.runners.tvm:TvmRunner",
 }
 VARIABLE = "WATTFARM_RUNNERS"

@@ -24,6 +24,7 @@ COMPILED: Mapping[str, str] = {
     ".xmodel": "xmodel",
     ".so": "tvm",
     ".fbz": "akida",
+    ".param": "ncnn",
 }
 """Suffixes of files that a vendor's compiler made, and their formats in the protocol's words."""
 RUNTIME_ORDER: Mapping[str, tuple[str, ...]] = {

@@ -1,5 +1,5 @@
 """The one file that goes to the board. Where a model is two files they travel as one ZIP, stored: OpenVINO's model.xml and
-model.bin, and TVM's model.so with the model.json that tells its inputs and outputs."""
+model.bin (ncnn's model.param too), and TVM's model.so with the model.json that tells its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from pathlib import Path
 from hostctl.errors import ModelFileError
 from hostctl.session.modelchoice import ModelChoice
 
-_COMPANIONS = {".xml": (".bin", "weights"), ".so": (".json", "description of inputs and outputs")}
+_COMPANIONS = {
+    ".xml": (".bin", "weights"),
+    ".so": (".json", "description of inputs and outputs"),
+    ".param": (".bin", "weights"),
+}
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pytest
 
 from targets import catalogue
 from targets.errors import RuntimeUnavailable
+from targets.formats import pair_file
 from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
 from tests.targets.interpreters import oldest
 from tests.targets.runners.tvm_models import ALLOWED, tvm_model
@@ -143,11 +144,26 @@ def ir_model(folder: Path) -> tuple[Path, str]:
     return folder / "packed", "openvino"
 
 
+def ncnn_model(folder: Path) -> tuple[Path, str]:
+    """The net of build_onnx for one sample, in ncnn's two files, packed; its weights are stored transposed."""
+    rng = np.random.default_rng(3)
+    weights, bias = (rng.standard_normal(shape).astype("float32") for shape in ((8, 4), (4,)))
+    (folder / "m.param").write_text(
+        "7767517\n3 3\nInput x 0 1 x 0=8\nInnerProduct fc 1 1 x h 0=4 1=1 2=32\nReLU relu 1 1 h y\n"
+    )
+    (folder / "m.bin").write_bytes(bytes(4) + weights.T.tobytes() + bias.tobytes())
+    pair_file.pack(
+        (str(folder / "m.param"), "model.param"), (str(folder / "m.bin"), "model.bin"), str(folder / "m.zip")
+    )
+    return folder / "m.zip", "ncnn"
+
+
 CASES = [
     Case("onnxruntime", "onnx", onnx_model),
     Case("openvino", "onnx", onnx_model),
     Case("openvino", "tflite", tflite_model),
     Case("openvino", "ir", ir_model),
     Case("litert", "tflite", tflite_model),
+    Case("ncnn", "cpu", ncnn_model, batch=None),
     Case("tvm", "so", tvm_model, env=ALLOWED, refused=("int8", "compile it again"), device="cpu:0"),
 ]
