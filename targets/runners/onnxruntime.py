@@ -1,27 +1,34 @@
-"""ONNX Runtime. Source: https://onnxruntime.ai/docs/api/python/ and onnxruntime_session_options_config_keys.h."""
+"""ONNX Runtime and its execution providers. Source: https://onnxruntime.ai/docs/api/python/ and the pages of its providers."""
 
 import os
 import tempfile
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import OptionInvalid
 from targets.formats import onnx_file
-from targets.options import LoadOptions, nearest, resolve_shapes
+from targets.options import LoadOptions, resolve_shapes
 from targets.process import thread_ids, usable_cores
-from targets.runner import Runner, one_line
-from targets.tensors import ModelSpec, Tensors, TensorSpec, unique_names
+from targets.runner import Runner
+from targets.runners.common import ort_precision, ort_session
+from targets.runners.common.ort_assignment import Profile, recorded
+from targets.runners.common.ort_providers import (
+    CPU,
+    PREFIX,
+    PROVIDERS,
+    choose,
+    device_name,
+    provider_options,
+)
+from targets.runners.common.vendor import import_vendor
+from targets.tensors import ModelSpec, Tensors, TensorSpec, random_inputs, unique_names
 
 _DTYPES = {
     "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
     "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64",
     "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64",
 }  # fmt: skip
-_CPU = "CPUExecutionProvider"
-_OPTIMIZATIONS = {
-    "disabled": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}  # fmt: skip
+_CUDA_MEMORY = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 # The optimiser names the casts by which it runs float16 operators that the CPU provider lacks in float32.
 _FLOAT32_CAST = "InsertedPrecisionFreeCast_"
 
@@ -32,135 +39,130 @@ class OnnxRuntimeRunner(Runner):
     name = "onnxruntime"
     package = "onnxruntime"
     formats = ("onnx",)
-    precisions = ("float32", "float16", "int8")
+    precisions = ("float32", "float16", "bfloat16", "int8")
     options = {
         "provider": "execution provider, for example CUDAExecutionProvider; CPU otherwise",
         "inter_op_threads": "threads across operators, with execution_mode=parallel",
         "execution_mode": "sequential or parallel",
         "graph_optimization": "disabled, basic, extended or all",
         "spinning": "1 or 0: whether idle threads spin, which costs power",
+        "strict": "1 refuses a model of which the provider cannot run every node",
+        "io_binding": "1 keeps inputs and outputs in the memory of an NVIDIA GPU, so that times are without copies",
+        "tf32": "1 lets an NVIDIA GPU compute float32 in TensorFloat-32, off by default",
     }
 
     def __init__(self) -> None:
         super().__init__()
         self._session: Any = None
         self._names: List[str] = []
+        self._on_device: Optional[Tuple[str, int]] = None  # where inputs and outputs stay
+        self._bound: Dict[int, Tuple[Any, List[Any]]] = {}
 
     @classmethod
     def version(cls) -> str:
-        try:
-            import onnxruntime
+        return str(cls._vendor().__version__)
 
-            return str(onnxruntime.__version__)
-        except Exception as error:  # a broken native library raises more than ImportError
-            raise RuntimeUnavailable(
-                "ONNX Runtime cannot be imported ({}) Install it for this interpreter with "
-                "'pip install {}'.".format(one_line(error), cls.package),
-                runtime=cls.name,
-                package=cls.package,
-            )
+    @classmethod
+    def _vendor(cls) -> Any:
+        return import_vendor(
+            cls.name,
+            "ONNX Runtime",
+            cls.package,
+            ["onnxruntime"],
+            ", or the flavour of the accelerator: onnxruntime-gpu (CUDA, TensorRT), onnxruntime-openvino, "
+            "onnxruntime-qnn, onnxruntime-directml, AMD's onnxruntime-vitisai",
+        )
+
+    def known_options(self, options: LoadOptions) -> List[str]:
+        """The options above, and the chosen provider's own, which provider_options checks."""
+        return list(self.options) + [key for key in options.values if key.startswith(PREFIX)]
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
-        import onnxruntime
-
-        facts = onnx_file.read(path)
-        self._check_precision(facts.precision, options.precision)
-        provider = self._provider(options, onnxruntime.get_available_providers())
-        settings = self._settings(onnxruntime, options)
+        ort = self._vendor()
+        of_file = onnx_file.read(path).precision
+        every = getattr(ort, "get_all_providers", ort.get_available_providers)()
+        provider = choose(options, ort.get_available_providers(), every)
+        plan = ort_precision.plan(provider, of_file, options.precision, provider_options(provider, options))
+        self._choose_memory(options, provider)
+        tf32 = ort_session.choose_tf32(provider, options, plan.precision)
+        settings = ort_session.settings_of(ort, options, provider)
         before = thread_ids()
-        self._session = self._create(onnxruntime, path, settings, provider)
-        threads = self._threads(settings, before)
-        self._names = [output.name for output in self._session.get_outputs()]
-        spec = self._spec(options)
-        self.effective.update(provider=self._session.get_providers()[0], threads=str(threads))
-        self.effective.update(device=self.effective["provider"].replace("ExecutionProvider", "").lower())
-        self._check_assignment(provider)
-        self._read_back_precision(onnxruntime, path, facts.precision)
-        self.optimal_in_flight = max(1, usable_cores() // threads)
+        spec, counts = self._start(ort, path, settings, provider, plan.options, options)
+        threads = ort_session.threads_of(settings, before, provider, options)
+        self.effective.update(
+            provider=provider, device=device_name(provider), threads=str(threads), package=_flavour()
+        )
+        self._judge_assignment(provider, counts, bool(options.flag("strict")))
+        if self.effective["provider"] == CPU:
+            self._read_back_precision(ort, path, of_file)
+        else:
+            self._read_back_options(provider, plan, tf32)
+        self.optimal_in_flight = self._optimum(provider, threads, options)
         return spec
 
+    def _start(
+        self,
+        ort: Any,
+        path: str,
+        settings: Any,
+        provider: str,
+        told: Dict[str, str],
+        options: LoadOptions,
+    ) -> Tuple[ModelSpec, Dict[str, int]]:
+        """Start the session; return what it takes and, unless it is the CPU's, how many nodes each provider runs."""
+        tells = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+        profile = None if provider == CPU or tells else Profile(settings)
+        try:
+            self._session = ort_session.start(ort, path, settings, provider, told)
+            self._names = [output.name for output in self._session.get_outputs()]
+            spec = self._spec(options)
+            if profile is None:
+                return spec, recorded(self._session) or {}
+            feeds = random_inputs(spec.inputs, 0)
+            return spec, profile.counts(self._session, lambda: self._session.run(self._names, feeds))
+        finally:
+            if profile is not None:
+                profile.close()
+
     def _bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
+        if self._on_device is not None:
+            return self._bind_on_device(slot, inputs, *self._on_device)
         return partial(self._session.run, self._names, dict(inputs))
 
+    def _bind_on_device(self, slot: int, inputs: Tensors, kind: str, number: int) -> Callable[[], Any]:
+        """Copy the inputs to the device now; run_with_iobinding then copies nothing, and ends when the device is done."""
+        ort = self._vendor()
+        binding = self._session.io_binding()
+        values = [ort.OrtValue.ortvalue_from_numpy(array, kind, number) for array in inputs.values()]
+        for name, value in zip(inputs, values):
+            binding.bind_ortvalue_input(name, value)
+        for name in self._names:
+            binding.bind_output(name, kind, number)
+        self._bound[slot] = (binding, values)  # the binding holds pointers into the values
+        return partial(self._session.run_with_iobinding, binding)
+
     def _outputs(self, slot: int, returned: Any) -> Tensors:
-        return {spec.name: array for spec, array in zip(self.loaded().outputs, returned)}
+        arrays = returned if self._on_device is None else self._bound[slot][0].copy_outputs_to_cpu()
+        return {spec.name: array for spec, array in zip(self.loaded().outputs, arrays)}
 
     def _close(self) -> None:
+        self._bound = {}
         self._session = None
 
-    def _check_precision(self, of_file: str, asked: Optional[str]) -> None:
-        if asked is not None and asked != of_file:
-            raise PrecisionUnsupported(
-                "ONNX Runtime runs a file in the precision it has: this one is {}, not {}. Convert or quantise the "
-                "model first.".format(of_file, asked),
-                precision=asked,
-                supported=[of_file],
-            )
-
-    def _provider(self, options: LoadOptions, available: List[str]) -> str:
-        device = options.text("device")
-        name = options.text("provider")
-        if device is not None and name is not None:
-            raise OptionInvalid("Give device or provider to ONNX Runtime, not both.", option="provider")
-        by_device = {entry.replace("ExecutionProvider", "").lower(): entry for entry in available}
-        if device is not None:
-            if device.lower() not in by_device:
-                raise OptionInvalid(
-                    "This ONNX Runtime has no device '{}'; it has {}.".format(
-                        device, ", ".join(sorted(by_device))
-                    ),
-                    option="device",
-                    value=device,
-                )
-            return by_device[device.lower()]
-        if name is not None and name not in available:
+    def _choose_memory(self, options: LoadOptions, provider: str) -> None:
+        self._on_device = None
+        if not options.flag("io_binding"):
+            return
+        if provider not in _CUDA_MEMORY:
             raise OptionInvalid(
-                "This ONNX Runtime has no provider '{}'{} It has {}.".format(
-                    name, nearest(name, available) or ".", ", ".join(available)
+                "io_binding=1 is for {}; {} reads the inputs where they are.".format(
+                    " and ".join(_CUDA_MEMORY), provider
                 ),
-                option="provider",
-                value=name,
+                option="io_binding",
+                value="1",
             )
-        return name or _CPU
-
-    def _settings(self, ort: Any, options: LoadOptions) -> Any:
-        settings = ort.SessionOptions()
-        settings.log_severity_level = 3  # errors only; they also come as exceptions
-        threads = options.integer("threads")
-        if threads is None and options.scenario == "throughput":
-            threads = 1  # requests run side by side instead; measured faster than sharing the threads of each
-        if threads is not None:
-            settings.intra_op_num_threads = threads
-        inter = options.integer("inter_op_threads")
-        if inter is not None:
-            settings.inter_op_num_threads = inter
-        mode = options.choice("execution_mode", ("sequential", "parallel"))
-        if mode is not None:
-            settings.execution_mode = getattr(ort.ExecutionMode, "ORT_" + mode.upper())
-        level = options.choice("graph_optimization", sorted(_OPTIMIZATIONS))
-        if level is not None:
-            settings.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _OPTIMIZATIONS[level])
-        spinning = options.flag("spinning")
-        if spinning is not None:
-            settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        return settings
-
-    def _create(self, ort: Any, path: str, settings: Any, provider: str) -> Any:
-        try:
-            return ort.InferenceSession(path, settings, providers=[provider])
-        except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
-            raise ModelInvalid(
-                "ONNX Runtime cannot build the model {}: {}".format(path, one_line(error)), path=path
-            )
-
-    def _threads(self, settings: Any, before: Set[str]) -> int:
-        """Return the threads that compute: what was set, else those the session started and its caller."""
-        if settings.intra_op_num_threads:
-            return int(settings.intra_op_num_threads)
-        return len(thread_ids() - before) + 1 if before else usable_cores()
+        self._on_device = ("cuda", options.integer(PREFIX + "device_id", minimum=0) or 0)
+        self.effective["io_binding"] = "1"
 
     def _spec(self, options: LoadOptions) -> ModelSpec:
         symbols: Dict[str, int] = {}
@@ -189,30 +191,38 @@ class OnnxRuntimeRunner(Runner):
         inner = text[7:-1] if text.startswith("tensor(") else text
         return _DTYPES.get(inner, inner)
 
-    def _check_assignment(self, provider: str) -> None:
-        """Tell which nodes the CPU runs although another provider was asked for (it happens silently)."""
-        if provider == _CPU:
-            return
-        if provider not in self._session.get_providers():
-            self.fallbacks.append("{} requested, but it could not be started.".format(provider))
-        counts: Dict[str, int] = {}
-        tell = getattr(self._session, "get_provider_graph_assignment_info", None)  # since 1.23
-        for part in (tell() if tell is not None else None) or []:
-            counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
-        if not counts:
+    def _judge_assignment(self, provider: str, counts: Dict[str, int], strict: bool) -> None:
+        """Tell which nodes another provider runs than the one that was asked for (it happens silently)."""
+        if provider == CPU or not counts:
             return
         self.effective["nodes"] = ",".join("{}:{}".format(ep, n) for ep, n in sorted(counts.items()))
-        on_cpu, total = counts.get(_CPU, 0), sum(counts.values())
-        if on_cpu:
-            self.fallbacks.append(
-                "{} requested, but {} of {} nodes run on the CPU.".format(provider, on_cpu, total)
-            )
-        if on_cpu and on_cpu == total:
-            self.effective.update(provider=_CPU, device="cpu")
+        elsewhere, total = sum(counts.values()) - counts.get(provider, 0), sum(counts.values())
+        if not elsewhere:
+            return
+        share = "{} of {} nodes".format(elsewhere, total)
+        if strict:
+            raise ort_session.strict_refused(provider, share)
+        self.fallbacks.append("{} requested, but {} run on the CPU.".format(provider, share))
+        if elsewhere == total:
+            self.effective.update(provider=CPU, device=device_name(CPU))
+
+    def _read_back_options(self, provider: str, plan: ort_precision.Plan, tf32: Optional[str]) -> None:
+        """Record the options in effect. What the provider does not tell again is listed as unconfirmed."""
+        got = ort_session.read_back(self._session, provider, plan.options)
+        self.effective.update({PREFIX + key: got.get(key, value) for key, value in plan.options.items()})
+        unconfirmed = sorted(PREFIX + key for key in plan.options if key not in got)
+        if unconfirmed:
+            self.effective["unconfirmed"] = ",".join(unconfirmed)
+        self.effective["precision"] = plan.precision
+        if tf32 is not None:
+            self.effective["tf32"] = tf32
+        self.fallbacks.extend(ort_session.differences(provider, plan.options, got))
+        if plan.fallback is not None:
+            self.fallbacks.append(plan.fallback)
 
     def _read_back_precision(self, ort: Any, path: str, of_file: str) -> None:
         self.effective["precision"] = of_file
-        if of_file != "float16" or self.effective["provider"] != _CPU:
+        if of_file != "float16":
             return
         casts = self._inserted_casts(ort, path)
         if casts:
@@ -230,6 +240,25 @@ class OnnxRuntimeRunner(Runner):
             settings.log_severity_level = 3
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
             settings.optimized_model_filepath = os.path.join(folder, "optimized.onnx")
-            ort.InferenceSession(path, settings, providers=[_CPU])
+            ort.InferenceSession(path, settings, providers=[CPU])
             names = onnx_file.read(settings.optimized_model_filepath).node_names
         return sum(count for name, count in names.items() if name.startswith(_FLOAT32_CAST))
+
+    def _optimum(self, provider: str, threads: int, options: LoadOptions) -> int:
+        """Return how many requests in flight suit the provider; ONNX Runtime itself names no number."""
+        streams = options.integer(PREFIX + "num_streams")
+        if streams is not None:
+            return streams
+        if provider in PROVIDERS and PROVIDERS[provider].on_cpu:
+            return max(1, usable_cores() // threads)
+        return 2  # one computes on the device while the inputs of the next are prepared
+
+
+def _flavour() -> str:
+    """Return the name of the installed package; versions before 1.11 do not tell theirs."""
+    try:
+        from onnxruntime.capi.build_and_package_info import package_name
+
+        return str(package_name)
+    except ImportError:
+        return "onnxruntime"
