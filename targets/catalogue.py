@@ -20,6 +20,7 @@ BUILT_IN = {
     "litert": "targets.runners.litert:LiteRtRunner",
     "ncnn": "targets.runners.ncnn:NcnnRunner",
     "tvm": "targets.runners.tvm:TvmRunner",
+    "hailort": "targets.runners.hailort:HailoRtRunner",
 }
 VARIABLE = "WATTFARM_RUNNERS"
 

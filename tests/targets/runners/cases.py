@@ -20,6 +20,7 @@ from targets.errors import RuntimeUnavailable
 from targets.formats import pair_file
 from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
 from tests.targets.interpreters import oldest
+from tests.targets.runners.hef_models import hef_model
 from tests.targets.runners.tvm_models import ALLOWED, tvm_model
 
 FAKES = ROOT / "tests" / "fakes"
@@ -166,4 +167,8 @@ CASES = [
     Case("litert", "tflite", tflite_model),
     Case("ncnn", "cpu", ncnn_model, batch=None),
     Case("tvm", "so", tvm_model, env=ALLOWED, refused=("int8", "compile it again"), device="cpu:0"),
+    Case(
+        "hailort", "infer-model", hef_model, ("hailort",), precision="int8", refused=("float32", "compiled"),
+        device="0000:01:00.0", bad_device=("npu7", "0000:01:00.0"), effective={"api": "infer_model", "io": "native"},
+    ),  # fmt: skip
 ]
