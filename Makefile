@@ -9,7 +9,7 @@ PROTO_VENV := .venv-proto
 PROTO_TOOLS := "grpcio-tools==1.75.1" "mypy-protobuf==3.7.0" "setuptools<81"
 PROTO_BIN := $(CURDIR)/$(PROTO_VENV)/bin
 
-.PHONY: help setup demo test test-fast lint bench proto proto-check clean
+.PHONY: hardware-report help setup demo test test-fast lint bench proto proto-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -43,6 +43,9 @@ lint: setup ## style, types, arrows, protocol
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
 	@$(MAKE) --no-print-directory proto-check
+
+hardware-report: setup ## the conformance suite and the speed on this machine's accelerators, as a page in docs/hardware
+	$(BIN)/python -m tests.hardware.report
 
 bench: setup ## the ratios of docs/performance.md, measured side by side
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,7 @@
 """What every runtime must do, as functions of a worker and a case: for fakes and real packages, and for real hardware."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,13 @@ def dies_alone(tmp_path: Path, case: Case) -> None:
             with pytest.raises(errors.WireClosed):
                 worker.infer(inputs_for(spec))
             assert worker.process.wait(30) == code
+
+
+Check = Callable[[WorkerClient, Path, Case], None]
+CHECKS: list[tuple[str, Check]] = [
+    ("conforms", conforms),
+    ("keeps wrong inputs from the runtime", keeps_wrong_inputs_from_the_runtime),
+    ("calls broken files invalid", calls_broken_files_invalid),
+    ("refuses wrong options", refuses_wrong_options),
+]
+"""What a single worker can be asked."""
