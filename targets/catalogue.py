@@ -18,8 +18,10 @@ BUILT_IN = {
     "onnxruntime": "targets.runners.onnxruntime:OnnxRuntimeRunner",
     "openvino": "targets.runners.openvino:OpenVinoRunner",
     "litert": "targets.runners.litert:LiteRtRunner",
+    "edgetpu": "targets.runners.edgetpu:EdgeTpuRunner",
     "ncnn": "targets.runners.ncnn:NcnnRunner",
     "tvm": "targets.runners.tvm:TvmRunner",
+    "akida": "targets.runners.akida:AkidaRunner",
     "hailort": "targets.runners.hailort:HailoRtRunner",
 }
 VARIABLE = "WATTFARM_RUNNERS"

@@ -1,224 +1,119 @@
-"""LiteRT (TensorFlow Lite) through its Interpreter; the older tflite_runtime package is taken where that is what there is.
+"""LiteRT (TensorFlow Lite) through its Interpreter, on the CPU or through a delegate.
 
-Source: https://ai.google.dev/edge/litert and tensorflow/lite/python/interpreter.py.
+The older tflite_runtime package is taken where that is what there is. Source: https://ai.google.dev/edge/litert.
 """
 
-import importlib
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Optional
 
-from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import OptionInvalid
 from targets.formats import tflite_file
-from targets.options import LoadOptions, resolve_shapes
+from targets.formats.tflite_file import TfliteFacts
+from targets.options import LoadOptions
 from targets.process import usable_cores
-from targets.runner import Runner, one_line
-from targets.tensors import ModelSpec, Tensors, TensorSpec, unique_names
+from targets.runners.common import delegates
+from targets.runners.common.interpreter import InterpreterRunner, Partition
+from targets.tensors import ModelSpec
 
-_MODULES = ("ai_edge_litert", "tflite_runtime")
 
-
-class LiteRtRunner(Runner):
-    """One Interpreter a slot, because an Interpreter is not thread-safe; the weights are mapped once by the kernel."""
+class LiteRtRunner(InterpreterRunner):
+    """A file on the kernels for the CPU, with the operators that a delegate takes on that delegate's device."""
 
     name = "litert"
+    title = "LiteRT"
     package = "ai-edge-litert"
-    formats = ("tflite",)
+    otherwise = "boards with an old Python: tflite-runtime"
     precisions = ("float32", "float16", "int8")
     options = {
         "xnnpack": "1 or 0: the XNNPACK kernels, on by default",
-        "delegate": "shared library of an external delegate, for example libvx_delegate.so",
+        "delegate": "vx, ethos-u, neutron, gpu, or the shared library of another external delegate",
         "delegate_options": "its options, key:value with commas between",
+        "delegate_cache": "folder in which a delegate keeps what it compiles (vx, ethos-u)",
     }
 
     def __init__(self) -> None:
         super().__init__()
-        self._path = ""
-        self._arguments: Dict[str, Any] = {}
-        self._interpreters: List[Any] = []
-        self._shapes: List[Tuple[int, ...]] = []
+        self._choice: Optional[delegates.Choice] = None
 
     @classmethod
     def version(cls) -> str:
-        return str(_vendor().__version__)
+        return str(cls.vendor().__version__)
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         facts = tflite_file.read(path)
-        if options.text("delegate") is None:
+        choice = self._choice = delegates.choose(path, facts, options)
+        if choice is None:
             tflite_file.refuse_compiled(facts)
         self._check_precision(facts.precision, options.precision)
         self._check_device(options)
-        self._path = path
         threads = options.integer("threads") or 1  # 1 is the vendor's default; said aloud so that it is known
         self._arguments = {"num_threads": threads}
         self._choose_kernels(options)
-        interpreter = self._create()
-        spec, self._shapes = self._spec(interpreter, options)
-        self._allocate(interpreter, self._shapes)
-        self._interpreters = [interpreter]
-        self.effective.update(threads=str(threads), precision=facts.precision)
+        self.effective.update(device="cpu", threads=str(threads))
+        if choice is not None:
+            self._delegates = [
+                delegates.load(self.vendor_interpreter(), choice.library, choice.options, self.name)
+            ]
+        spec = self._start(path, options)
         weights = sorted(facts.weight_dtypes.items())  # int8 beside float32: quantised in its weights only
         self.effective["weights"] = ",".join("{}:{}".format(dtype, count) for dtype, count in weights)
-        if facts.precision == "float16":
-            self.effective["precision"] = "float32"
-            self.fallbacks.append("The file holds float16 weights, but the CPU kernels compute in float32.")
-        self.optimal_in_flight = max(1, usable_cores() // threads)
-        return ModelSpec(spec.inputs, self._output_specs(interpreter, options))
-
-    def _bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
-        self._open_slots(slot + 1)
-        interpreter = self._interpreters[slot]
-        details = interpreter.get_input_details()
-        arrays = [inputs[spec.name] for spec in self.loaded().inputs]
-        wanted = [array.shape for array in arrays]
-        if [tuple(detail["shape"]) for detail in details] != wanted:
-            self._allocate(interpreter, wanted)
-        interpreter.reset_all_variables()  # a stateful model starts afresh with its inputs
-        for detail, array in zip(details, arrays):
-            interpreter.set_tensor(detail["index"], array)
-        invoke: Callable[[], Any] = interpreter.invoke
-        return invoke
-
-    def _outputs(self, slot: int, returned: Any) -> Tensors:
-        interpreter = self._interpreters[slot]
-        details = interpreter.get_output_details()
-        specs = self.loaded().outputs
-        return {spec.name: interpreter.get_tensor(d["index"]) for spec, d in zip(specs, details)}
-
-    def _open_slots(self, count: int) -> None:
-        while len(self._interpreters) < count:
-            interpreter = self._create()
-            self._allocate(interpreter, self._shapes)
-            self._interpreters.append(interpreter)
-
-    def _close(self) -> None:
-        self._interpreters = []
-        self._arguments = {}
-
-    def _check_precision(self, of_file: str, asked: Optional[str]) -> None:
-        if asked is not None and asked != of_file:
-            raise PrecisionUnsupported(
-                "LiteRT runs a file in the precision it has: this one is {}, not {}. Convert or quantise the model "
-                "first.".format(of_file, asked),
-                precision=asked,
-                supported=[of_file],
-            )
+        self._tell_precision(facts)
+        # Whether a device gains from more requests than one its vendor does not tell.
+        self.optimal_in_flight = 1 if choice is not None else max(1, usable_cores() // threads)
+        return spec
 
     def _check_device(self, options: LoadOptions) -> None:
         device = options.text("device", "cpu")
         if str(device).lower() != "cpu":
             raise OptionInvalid(
-                "LiteRT runs on the device 'cpu'; another one is driven by its delegate, for example "
-                "delegate=libvx_delegate.so.",
+                "LiteRT runs on the device 'cpu'; another one is driven by its delegate, for example delegate=vx.",
                 option="device",
                 value=device,
             )
 
     def _choose_kernels(self, options: LoadOptions) -> None:
-        delegate, xnnpack = options.text("delegate"), options.flag("xnnpack")
-        self.effective["device"] = "cpu" if delegate is None else delegate
+        xnnpack = options.flag("xnnpack")
         self.effective["xnnpack"] = "0" if xnnpack is False else "1"
         if xnnpack is False:
-            resolver = _vendor_interpreter().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            resolver = self.vendor_interpreter().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             self._arguments["experimental_op_resolver_type"] = resolver
-        if delegate is None:
-            if options.text("delegate_options") is not None:
-                raise OptionInvalid("delegate_options needs the option delegate.", option="delegate_options")
+
+    def _delegated(self, parts: Optional[Partition]) -> None:
+        choice = self._choice
+        if choice is None:
             return
-        pairs = _pairs(options.text("delegate_options") or "")
-        try:
-            loaded = _vendor_interpreter().load_delegate(delegate, pairs)
-        except Exception as error:
-            # The vendor says nothing at all for an absent or busy device.
-            raise RuntimeUnavailable(
-                "The delegate {} cannot be used: {} Is its library installed, and its device present and free?".format(
-                    delegate, one_line(error)
-                ),
-                runtime=self.name,
-                package=delegate,
-            )
-        self._arguments["experimental_delegates"] = [loaded]
-
-    def _create(self) -> Any:
-        try:
-            return _vendor_interpreter().Interpreter(model_path=self._path, **self._arguments)
-        except ValueError as error:
-            raise ModelInvalid(
-                "LiteRT cannot read the model {}: {}".format(self._path, one_line(error)), path=self._path
-            )
-
-    def _allocate(self, interpreter: Any, shapes: Sequence[Sequence[int]]) -> None:
-        for detail, shape in zip(interpreter.get_input_details(), shapes):
-            concrete = [1 if size == -1 else size for size in shape]
-            if list(detail["shape"]) != concrete:
-                interpreter.resize_tensor_input(detail["index"], concrete)
-        interpreter.allocate_tensors()
-
-    def _spec(self, interpreter: Any, options: LoadOptions) -> Tuple[ModelSpec, List[Tuple[int, ...]]]:
-        details = interpreter.get_input_details()
-        names = unique_names([detail["name"] for detail in details])
-        shapes = resolve_shapes([(n, _signature(d)) for n, d in zip(names, details)], options)
-        inputs = [_tensor_spec(n, d, shape) for n, d, shape in zip(names, details, shapes)]
-        return ModelSpec(inputs, []), shapes
-
-    def _output_specs(self, interpreter: Any, options: LoadOptions) -> List[TensorSpec]:
-        """Outputs: a dimension that is dynamic in the file is known once all inputs are."""
-        details = interpreter.get_output_details()
-        known = all(-1 not in shape for shape in self._shapes)
-        names = unique_names([detail["name"] for detail in details])
-        return [
-            _tensor_spec(n, d, tuple(d["shape"]) if known else _signature(d)) for n, d in zip(names, details)
-        ]
-
-
-def _vendor() -> Any:
-    error: Optional[Exception] = None
-    for name in _MODULES:
-        try:
-            return importlib.import_module(name)
-        except Exception as caught:  # a broken native library raises more than ImportError
-            error = error or caught
-    raise RuntimeUnavailable(
-        "LiteRT cannot be imported ({}) Install it for this interpreter with 'pip install ai-edge-litert' "
-        "(boards with an old Python: tflite-runtime).".format(one_line(error or ImportError("no module"))),
-        runtime=LiteRtRunner.name,
-        package=LiteRtRunner.package,
-    )
-
-
-def _vendor_interpreter() -> Any:
-    return importlib.import_module(_vendor().__name__ + ".interpreter")
-
-
-def _signature(detail: Dict[str, Any]) -> Tuple[int, ...]:
-    """Return the shape as the file gives it; older packages have no shape_signature."""
-    shape = detail.get("shape_signature")
-    return tuple(int(size) for size in (detail["shape"] if shape is None else shape))
-
-
-def _tensor_spec(name: str, detail: Dict[str, Any], shape: Sequence[int]) -> TensorSpec:
-    scale, zero_point = detail["quantization"]
-    quantised = scale != 0.0
-    return TensorSpec(
-        name,
-        _dtype_name(detail["dtype"]),
-        shape,
-        float(scale) if quantised else None,
-        int(zero_point) if quantised else None,
-    )
-
-
-def _dtype_name(dtype: Any) -> str:
-    return "bool" if dtype.__name__ in ("bool", "bool_") else str(dtype.__name__)
-
-
-def _pairs(text: str) -> Dict[str, str]:
-    found = {}
-    for item in (part.strip() for part in text.split(",")):
-        if item:
-            key, colon, value = item.partition(":")
-            if not (key and colon):
-                raise OptionInvalid(
-                    "delegate_options holds '{}'; write key:value with commas between.".format(item),
-                    option="delegate_options",
+        self.effective.update(delegate=choice.library, ops="unknown", parts="unknown")
+        if parts is not None:
+            self.effective.update(ops=str(parts), parts=str(parts.parts))
+            self._check_cache(choice, parts)
+            if parts.taken < parts.total:
+                self.fallbacks.append(
+                    "The delegate {} took {} of the {} operators of the main graph; the CPU runs the others.".format(
+                        choice.name, parts.taken, parts.total
+                    )
                 )
-            found[key] = value
-    return found
+        if parts is None or parts.taken:
+            self.effective["device"] = choice.name
+
+    def _check_cache(self, choice: delegates.Choice, parts: Partition) -> None:
+        """The vx delegate keeps one file for a model and loads it for every part (delegate_main.cc, Delegate::Init)."""
+        if choice.name == "vx" and parts.parts > 1 and "allowed_cache_mode" in choice.options:
+            raise OptionInvalid(
+                "The delegate vx took this model in {} parts, but its cache holds one; load the model without the "
+                "cache.".format(parts.parts),
+                option="delegate_cache",
+            )
+
+    def _tell_precision(self, facts: TfliteFacts) -> None:
+        """Set the precision in effect. No delegate tells in what it computes floats, and float16 is common."""
+        of_file, choice = facts.precision, self._choice
+        if choice is None or self.effective["device"] == "cpu":
+            got = "float32" if of_file == "float16" else of_file
+            reason = "the CPU kernels compute in float32"
+        else:
+            of_device = choice.known.precision if choice.known is not None else None
+            got = of_device or ("int8" if of_file == "int8" else "unknown")
+            reason = "the delegate {} computes in {}".format(choice.name, got)
+        self.effective["precision"] = got
+        if got not in (of_file, "unknown"):
+            held = "float16 weights" if of_file == "float16" else of_file
+            self.fallbacks.append("The file holds {}, but {}.".format(held, reason))

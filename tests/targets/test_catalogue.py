@@ -52,7 +52,7 @@ def test_broken_entries(monkeypatch: pytest.MonkeyPatch, entry: str, message: st
 @pytest.mark.parametrize("name", sorted(catalogue.BUILT_IN))
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     cls = catalogue.runner_class(name)
-    modules = {"litert": ["ai_edge_litert", "tflite_runtime"]}.get(name, [name])
+    modules = getattr(cls, "modules", [name])
     for module in modules:
         monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(RuntimeUnavailable, match=f"pip install {cls.package}") as caught:

@@ -21,6 +21,7 @@ from targets.formats import pair_file
 from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
 from tests.targets.interpreters import oldest
 from tests.targets.runners.hef_models import hef_model
+from tests.targets.runners.akida_models import akida_model, fake_model
 from tests.targets.runners.tvm_models import ALLOWED, tvm_model
 
 FAKES = ROOT / "tests" / "fakes"
@@ -134,6 +135,22 @@ def tflite_model(folder: Path) -> tuple[Path, str]:
     return path, "tflite"
 
 
+def edgetpu_model(folder: Path) -> tuple[Path, str]:
+    """Google Coral's MobileNet for 128 x 128 pixels, compiled for the Edge TPU."""
+    path = MODELS / "coral" / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+    if not path.exists():
+        pytest.skip(f"needs the trained models at {MODELS}")
+    return path, "tflite"
+
+
+def quantised_tflite_model(folder: Path) -> tuple[Path, str]:
+    """MLPerf Tiny's image classification in int8."""
+    path = TINY / "pretrainedResnet_quant.tflite"
+    if not path.exists():
+        pytest.skip(f"needs the trained models at {MODELS}")
+    return path, "tflite"
+
+
 def ir_model(folder: Path) -> tuple[Path, str]:
     """The ONNX model as OpenVINO's two files, packed."""
     openvino = pytest.importorskip("openvino")
@@ -165,10 +182,62 @@ CASES = [
     Case("openvino", "tflite", tflite_model),
     Case("openvino", "ir", ir_model),
     Case("litert", "tflite", tflite_model),
+    Case(
+        "litert",
+        "vx",
+        quantised_tflite_model,
+        fakes=("tflite",),
+        options={"delegate": "vx"},
+        batch=1,
+        precision="int8",
+        refused=("float16", "quantise"),
+        device="vx",
+        bad_device=("npu7", "delegate=vx"),
+        effective={"ops": "16/16", "parts": "1"},
+    ),
+    Case(
+        "edgetpu",
+        "tflite",
+        edgetpu_model,
+        fakes=("tflite",),
+        batch=1,
+        precision="int8",
+        refused=("float32", "quantise"),
+        device="usb:0",
+        bad_device=("npu7", "usb:0"),
+        effective={"ops": "1/1", "performance": "unknown"},
+    ),
     Case("ncnn", "cpu", ncnn_model, batch=None),
     Case("tvm", "so", tvm_model, env=ALLOWED, refused=("int8", "compile it again"), device="cpu:0"),
     Case(
-        "hailort", "infer-model", hef_model, ("hailort",), precision="int8", refused=("float32", "compiled"),
-        device="0000:01:00.0", bad_device=("npu7", "0000:01:00.0"), effective={"api": "infer_model", "io": "native"},
+        "akida",
+        "software",
+        akida_model,
+        precision="int8",
+        refused=("float32", "quantise"),
+        device="software",
+        bad_device=("npu7", "software"),
+    ),
+    Case(
+        "akida",
+        "chip",
+        fake_model,
+        fakes=("brainchip",),
+        precision="int8",
+        refused=("float32", "quantise"),
+        device="0",
+        bad_device=("1", "software, 0"),
+        effective={"layers": "hardware:2,software:0"},
+    ),
+    Case(
+        "hailort",
+        "infer-model",
+        hef_model,
+        ("hailort",),
+        precision="int8",
+        refused=("float32", "compiled"),
+        device="0000:01:00.0",
+        bad_device=("npu7", "0000:01:00.0"),
+        effective={"api": "infer_model", "io": "native"},
     ),  # fmt: skip
 ]
