@@ -20,8 +20,8 @@ from targets.errors import RuntimeUnavailable
 from targets.formats import pair_file
 from tests.targets.helpers import MODELS, ROOT, Array, WorkerClient, build_onnx
 from tests.targets.interpreters import oldest
-from tests.targets.runners.hef_models import hef_model
 from tests.targets.runners.akida_models import akida_model, fake_model
+from tests.targets.runners.hef_models import hef_model
 from tests.targets.runners.tvm_models import ALLOWED, tvm_model
 
 FAKES = ROOT / "tests" / "fakes"
