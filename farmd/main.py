@@ -1,7 +1,7 @@
 """The command `farmd`.
 
-Exit codes: 0 ended in order, 1 could not start or serve, 2 wrong settings or usage, 128 + n ended at once by a second
-signal n.
+Exit codes: 0 ended in order, 1 could not start or serve (--detect: no runtime works here), 2 wrong settings or usage,
+128 + n ended at once by a second signal n.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -88,16 +88,43 @@ class Ending:
 @click.option(
     "--check-config", is_flag=True, help="Check the settings, print them or what is wrong, and exit."
 )
+@click.option(
+    "--detect",
+    is_flag=True,
+    help="Look at this machine, propose a farmd.toml, say what is missing, and exit.",
+)
+@click.option(
+    "--write", type=click.Path(path_type=Path), help="With --detect: write the proposal into a new file."
+)
+@click.option(
+    "--interpreter",
+    "interpreters",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="With --detect: a Python or virtual environment to ask for runtimes too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --detect: everything as one JSON object.")
+@click.option("--root", type=click.Path(path_type=Path), hidden=True)  # another machine's file system
 @click.version_option(package_name="wattfarm", prog_name="farmd")
 def command(
     path: Path | None,
     address_file: Path | None,
     exit_with_parent: bool,
     check_config: bool,
+    detect: bool,
+    write: Path | None,
+    interpreters: tuple[Path, ...],
+    as_json: bool,
+    root: Path | None,
     **given: str | None,
 ) -> None:
     """Serve this board to the farm."""
     parent = os.getppid()
+    if detect:
+        _detect(path, write, interpreters, as_json, root, given)
+    if write or interpreters or as_json or root:
+        _end("--write, --interpreter and --json go with --detect.", EXIT_USAGE)
     try:
         config = settings.override(settings.find(path), given)
     except ConfigInvalid as error:
@@ -117,14 +144,43 @@ def _end(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _detect(
+    path: Path | None,
+    write: Path | None,
+    interpreters: tuple[Path, ...],
+    as_json: bool,
+    root: Path | None,
+    given: Mapping[str, str | None],
+) -> NoReturn:
+    """Propose settings for this machine; always exits."""
+    from farmd.detect import command as detection  # the daemon itself never needs it
+
+    if path is not None:
+        _end("--detect proposes a new file and reads none; leave --config out.", EXIT_USAGE)
+    said = {name: value for name, value in given.items() if value is not None}
+    root = Path("/") if root is None else root.absolute()
+    try:
+        _check_sound(settings.override(Config(), said))
+        code = detection.run(detection.Request(root, write, as_json, interpreters, said))
+    except ConfigInvalid as error:
+        _end(error.message, EXIT_USAGE)
+    except StartRefused as error:
+        _end(error.message, EXIT_FAILED)
+    sys.exit(code)
+
+
 def _check(config: Config) -> None:
+    _check_sound(config)
+    click.echo(settings.summary(config))
+
+
+def _check_sound(config: Config) -> None:
     from farmd import server
 
     try:
         server.check(config)
     except StartRefused as error:
         _end(error.message, EXIT_USAGE)
-    click.echo(settings.summary(config))
 
 
 def _serve(config: Config, address_file: Path | None, parent: int | None) -> None:

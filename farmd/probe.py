@@ -51,7 +51,7 @@ def probe_runtimes(config: Config) -> tuple[list[board_pb2.RuntimeInfo], bool]:
     is_sure = True
     for interpreter, runtimes in [(config.default_interpreter, None), *own.items()]:
         try:
-            infos = _ask(config, interpreter, runtimes)
+            infos = ask(config, interpreter, runtimes)
         except errors.FarmdError as error:
             log.warning("The runtimes of %s cannot be told: %s", interpreter, error)
             is_sure = False
@@ -63,7 +63,11 @@ def probe_runtimes(config: Config) -> tuple[list[board_pb2.RuntimeInfo], bool]:
     return [found[name] for name in sorted(found)], is_sure
 
 
-def _ask(config: Config, interpreter: Path, runtimes: list[str] | None) -> list[board_pb2.RuntimeInfo]:
+def ask(config: Config, interpreter: Path, runtimes: list[str] | None = None) -> list[board_pb2.RuntimeInfo]:
+    """Ask one interpreter of the settings for some runtimes, or for all of them where it is the default one.
+
+    Raises what starting a worker and talking to it can raise.
+    """
     worker = Worker.start(
         config, runtime=runtimes[0] if runtimes else "", model="probe", timeout_s=PROBE_TIMEOUT_S
     )

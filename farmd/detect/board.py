@@ -1,0 +1,123 @@
+"""Which board of the catalogue this machine is, by its device tree, its DMI table, and the cards in it.
+
+Sources: Devicetree Specification 0.4, section 2.3.1 (compatible: most specific first) and 2.3.2 (model); Linux,
+Documentation/ABI/stable/sysfs-class-dmi or dmi(4) (product_name).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farmd.stats import read_text
+from targets.boards import Board, board_names, load_board
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine calls itself; "" and () where it says nothing."""
+
+    model: str
+    compatible: tuple[str, ...]
+    product: str
+    architecture: str
+
+    @property
+    def name(self) -> str:
+        """What to call it in a sentence."""
+        return self.model or self.product or f"a machine with the architecture {self.architecture}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The entry of the catalogue that was chosen, why, and another that would do (with its reason)."""
+
+    board: str
+    why: str
+    other: str = ""
+    other_why: str = ""
+
+
+def catalogue() -> list[Board]:
+    """Read all boards."""
+    return [load_board(name) for name in board_names()]
+
+
+def machine(root: Path, architecture: str) -> Machine:
+    """Read what the machine calls itself; `architecture` is the kernel's word for it."""
+    tree = root / "proc/device-tree"
+    dmi = root / "sys/class/dmi/id"
+    entries = (read_text(tree / "compatible") or "").split("\0")
+    return Machine(
+        model=(read_text(tree / "model") or "").strip("\0 \n"),
+        compatible=tuple(entry.strip() for entry in entries if entry.strip()),
+        product=_product(dmi),
+        architecture=architecture,
+    )
+
+
+def _product(dmi: Path) -> str:
+    name = (read_text(dmi / "product_name") or "").strip()
+    # What firmware writes that nobody filled in.
+    return "" if name.lower() in ("to be filled by o.e.m.", "default string", "system product name") else name
+
+
+def host_board(machine: Machine, boards: Iterable[Board]) -> tuple[Board, str] | None:
+    """Return the entry of the machine itself and by what it was told, None if the catalogue lacks it."""
+    known = [board for board in boards if board.detect is not None]
+    by_entry = {entry: board for board in known if board.detect for entry in board.detect.compatible}
+    found = _specific(machine.compatible, by_entry)
+    generic = found is not None and found[1] == machine.compatible[-1]
+    if found is None or generic:  # a board's own words come before those of its processor
+        for board in known:
+            if board.detect and any(machine.model.startswith(text) for text in board.detect.model):
+                return board, f"the device tree's model is '{machine.model}'"
+    if found is not None:
+        return found[0], f"the device tree says '{found[1]}'"
+    for board in known:
+        if board.detect and machine.product in board.detect.dmi:
+            return board, f"its DMI product name is '{machine.product}'"
+    return None
+
+
+def _specific(entries: Sequence[str], boards: dict[str, Board]) -> tuple[Board, str] | None:
+    return next(((boards[entry], entry) for entry in entries if entry in boards), None)
+
+
+def card_boards(ids: Iterable[str], boards: Iterable[Board]) -> list[Board]:
+    """Return the entries of the cards whose PCI or USB ids are given, each once."""
+    present = set(ids)
+    return [
+        board
+        for board in boards
+        if board.detect is not None and not present.isdisjoint(board.detect.pci + board.detect.usb)
+    ]
+
+
+def choose(machine: Machine, ids: Iterable[str], boards: Sequence[Board]) -> Choice:
+    """Choose the entry whose peak the results are to be divided by.
+
+    A board with a peak of its own comes first, then the one card that is in the machine, then a board without a peak. A
+    daemon has one entry: a second accelerator is measured by a second farmd.
+    """
+    host = host_board(machine, boards)
+    cards = card_boards(ids, boards)
+    if host is not None and (host[0].peak_gops or len(cards) != 1):
+        other = cards[0] if len(cards) == 1 else None
+        return Choice(
+            host[0].name,
+            host[1],
+            other.name if other else "",
+            f"to measure the {other.display_name} that is plugged in" if other else "",
+        )
+    generic = f"generic-{machine.architecture}"
+    if len(cards) == 1:
+        own = host[0].name if host else generic
+        return Choice(
+            cards[0].name, f"a {cards[0].display_name} is in {machine.name}", own, "for its processor alone"
+        )
+    if len(cards) > 1:
+        names = ", ".join(card.name for card in cards)
+        return Choice(generic, f"{machine.name} has several accelerators of the catalogue", "", names)
+    return Choice(generic, f"the catalogue has no entry for {machine.name}")
