@@ -90,8 +90,8 @@ def test_outputs_that_do_not_fit_say_what_they_need(model: Path) -> None:
         error = worker.error("infer", inputs=refs, output_offset=128)
         assert error.kind == "BufferTooSmall"
         assert error.details == {"needed_bytes": 192}
-        path = Path(worker.folder.name) / "larger"
-        path.write_bytes((Path(worker.folder.name) / "tensors").read_bytes() + bytes(64))
+        path = worker.folder / "larger"
+        path.write_bytes((worker.folder / "tensors").read_bytes() + bytes(64))
         worker.call("map", path=str(path), size_bytes=192)
         reply = worker.call("infer", inputs=refs, output_offset=128)
         assert path.read_bytes()[128:] == (X * np.float32(2.5)).tobytes()
@@ -132,7 +132,7 @@ def test_each_inference_sees_its_own_tensors_whatever_the_last_one_had(
         x = np.random.default_rng(rows).random((rows, 8), np.float32)
         np.testing.assert_array_equal(worker.infer({"x": x})["y"], x * np.float32(2.5))
     (ref,) = worker.place({"x": X})
-    path = Path(worker.folder.name) / "another"
+    path = worker.folder / "another"
     path.write_bytes((X + 1).tobytes() + bytes(256))
     worker.call("infer", inputs=[ref], output_offset=128)
     worker.call("map", path=str(path), size_bytes=320)

@@ -47,7 +47,7 @@ def test_values_are_right_and_nothing_is_left_on_the_disk(worker: WorkerClient, 
     }  # fmt: skip
     x = np.random.default_rng(1).standard_normal((2, 8)).astype("float32")
     np.testing.assert_allclose(worker.infer({"x": x})["y"], reference(x), rtol=1e-5, atol=1e-5)
-    assert not list(Path(worker.folder.name).glob("tvm-*"))
+    assert not list(worker.folder.glob("tvm-*"))
     flying, starts, ends = worker.benchmark(scenario="throughput", in_flight=2, min_count=8)
     assert flying["requests"] == len(starts) == len(ends) >= 8
 
