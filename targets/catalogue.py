@@ -88,4 +88,8 @@ def _probe_one(name: str) -> Dict[str, Any]:
         info["available"] = True
     except RuntimeUnavailable as error:
         info["reason"] = error.message
+    except (
+        Exception
+    ) as error:  # a runner, or the package it imports, that breaks: the other runtimes are still told
+        info["reason"] = "The runner of {} is broken ({}: {}).".format(name, type(error).__name__, error)
     return info

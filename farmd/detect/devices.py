@@ -62,7 +62,7 @@ class Place:
 def find(root: Path, compatible: Sequence[str]) -> list[Accelerator]:
     """List the accelerators of the machine whose file system starts at `root`.
 
-    They are told by their bus, else by the processor (`compatible`), else by a node that only they have: a container sees no more.
+    They are told by their bus, else by the processor (`compatible`), else by a node that only they have, as in a container.
     """
     buses = [*pci(root), *usb(root)]
     found = [_examined(root, kind, place) for kind in KINDS for place in _places(kind, buses, compatible)]

@@ -1,5 +1,7 @@
 """The catalogue: built-in runners, an operator's own, and nothing a client could smuggle in."""
 
+from pathlib import Path
+
 import pytest
 
 from targets import catalogue
@@ -47,6 +49,17 @@ def test_broken_entries(monkeypatch: pytest.MonkeyPatch, entry: str, message: st
     (info,) = catalogue.probe(["x"])
     assert info["available"] is False
     assert message in info["reason"]
+
+
+def test_a_runner_that_breaks_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "breaks_on_import.py").write_text("None + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(catalogue.VARIABLE, "x=breaks_on_import:Cls")
+    broken, _ = catalogue.probe(["x", "onnxruntime"])
+    assert broken["available"] is False
+    assert "The runner of x is broken (TypeError: " in broken["reason"]
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.BUILT_IN))
