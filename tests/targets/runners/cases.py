@@ -178,6 +178,27 @@ def ncnn_model(folder: Path) -> tuple[Path, str]:
 
 CASES = [
     Case("onnxruntime", "onnx", onnx_model),
+    Case(
+        "onnxruntime",
+        "cuda",
+        onnx_model,
+        fakes=("onnxruntime",),
+        options={"device": "cuda"},
+        device="cuda",
+        bad_device=("npu7", "cuda"),
+        effective={"provider": "CUDAExecutionProvider", "nodes": "CUDAExecutionProvider:3", "tf32": "0"},
+    ),
+    Case(
+        "onnxruntime",
+        "tensorrt-before-1.24",
+        onnx_model,
+        fakes=("onnxruntime",),
+        settings={"version": "1.14.0"},
+        options={"device": "tensorrt"},
+        device="tensorrt",
+        bad_device=("npu7", "tensorrt"),
+        effective={"nodes": "TensorrtExecutionProvider:3"},
+    ),
     Case("openvino", "onnx", onnx_model),
     Case("openvino", "tflite", tflite_model),
     Case("openvino", "ir", ir_model),
