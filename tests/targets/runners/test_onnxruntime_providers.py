@@ -246,7 +246,7 @@ def test_a_failed_engine_build_never_becomes_a_run_on_the_cpu(model: Path) -> No
         assert worker.error("benchmark", scenario="latency", in_flight=None, duration_ns=1, min_count=1, warmup_ns=0,
                             warmup_count=0, inputs=None, seed=1, times_path="t").kind == "InferenceFailed"  # fmt: skip
     with start(
-        fault="engine_build", at="infer", version="1.14.0"
+        fault="engine_build", at="profile", version="1.14.0"
     ) as worker:  # found by the profiled inference
         assert refusal(worker, model, TENSORRT).kind == "ModelInvalid"
     with start(fault="out_of_memory", at="infer") as worker:

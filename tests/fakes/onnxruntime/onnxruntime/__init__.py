@@ -10,8 +10,9 @@ cpu_ops      operators that no provider but the CPU's takes
 took         options that a provider takes otherwise than it is told: {"trt_fp16_enable": "0"}
 latency_ms   time of an inference
 
-Faults, at "profile" too, which is an inference under the profiler: "engine_build" (EPFail at load or infer), "out_of_memory" and "device_gone" (at infer), "missing_library" (at import),
-"second_session" (at load: VitisAI aborts when a process opens another session, amd/RyzenAI-SW#223), and the general ones.
+Faults, at "profile" (an inference under the profiler) as at infer: "engine_build" (EPFail, at load too), "out_of_memory" and
+"device_gone"; "missing_library" (at import); "second_session" (at load: VitisAI aborts when a process opens another session,
+amd/RyzenAI-SW#223); and the general ones.
 """
 
 import faking
