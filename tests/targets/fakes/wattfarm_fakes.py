@@ -5,9 +5,6 @@ WATTFARM_RUNNERS="fake=wattfarm_fakes:FakeRunner,broken=wattfarm_fakes:MissingRu
 The model file is text: a number to multiply with. y = factor * x, x and y float32 of [batch, 8].
 """
 
-# Python 3.6, as in targets/.
-# ruff: noqa: RUF012, UP006, UP035
-
 import ctypes
 import os
 import sys
