@@ -23,6 +23,7 @@ BUILT_IN = {
     "tvm": "targets.runners.tvm:TvmRunner",
     "akida": "targets.runners.akida:AkidaRunner",
     "hailort": "targets.runners.hailort:HailoRtRunner",
+    "vitisai": "targets.runners.vitisai:VitisAiRunner",
 }
 VARIABLE = "WATTFARM_RUNNERS"
 

@@ -6,9 +6,10 @@ and libhailort/hef.proto (ProtoHEFHeader, ProtoHEFHwArch).
 """
 
 import struct
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional
 
 from targets.errors import ModelInvalid
+from targets.formats.protobuf import BYTES, fields
 
 MAGIC = b"\x01HEF"
 _START_OF_PROTO = {
@@ -44,44 +45,21 @@ def read(path: str) -> HefFacts:
         )
     try:
         (version,) = struct.unpack(">I", head[4:8])
-        fields = _fields(_submessage(head[_START_OF_PROTO[version] :]))
-        code, compiler = fields.get(1, 0), fields.get(3)
+        members = _header(head[_START_OF_PROTO[version] :])
+        code, compiler = members.get(1, 0), members.get(3)
         architecture = _ARCHITECTURES.get(code, str(code)) if isinstance(code, int) else None
         return HefFacts(architecture, compiler.decode() if isinstance(compiler, bytes) else None)
-    except (KeyError, IndexError, ValueError, struct.error):
+    except (KeyError, ValueError, struct.error):
         return HefFacts(None, None)
 
 
-def _submessage(data: bytes) -> bytes:
-    """Return field 1 of a protocol buffer that begins with it: the header of the HEF."""
-    if data[0] != 0x0A:
-        raise ValueError("the header is not the first field")
-    size, at = _varint(data, 1)
-    return data[at : at + size]
-
-
-def _fields(data: bytes) -> Dict[int, object]:
-    """Return number -> value of the varints and byte strings of a protocol buffer."""
-    found: Dict[int, object] = {}
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        value, at = _varint(data, at)
-        if key & 7 == 0:
-            found[key >> 3] = value
-        elif key & 7 == 2:
-            found[key >> 3] = data[at : at + value]
-            at += value
-        else:
-            raise ValueError("a field of another kind")
-    return found
-
-
-def _varint(data: bytes, at: int) -> Tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 0x80:
-            return value, at
+def _header(data: bytes) -> Dict[int, object]:
+    """Return the members of ProtoHEFHeader, which is field 1 of the file and its first: bytes as such, numbers as int."""
+    for field, kind, (start, stop) in fields(data, 0, len(data)):
+        if field != 1 or kind != BYTES:
+            break
+        return {
+            number: data[value[0] : value[1]] if inner == BYTES else value[0]
+            for number, inner, value in fields(data, start, stop)
+        }
+    raise ValueError("the header is not the first field")

@@ -8,8 +8,8 @@ import mmap
 from typing import Any, Dict, Iterator, Tuple
 
 from targets.errors import ModelInvalid
+from targets.formats.protobuf import BYTES, VARINT, fields
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_BYTES = 2**31 - 1  # protobuf's limit for one message
 _QUANTISED = (
     "QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulNBits",
@@ -69,16 +69,16 @@ def read(path: str) -> OnnxFacts:
 
 
 def _model_fields(data: Any) -> Iterator[Tuple[int, Tuple[int, int]]]:
-    for field, kind, value in _fields(data, 0, len(data)):
-        if field == 7 and kind != _BYTES:
+    for field, kind, value in fields(data, 0, len(data)):
+        if field == 7 and kind != BYTES:
             raise ValueError("its graph is no message")
-        if kind == _BYTES:
+        if kind == BYTES:
             yield field, value
 
 
 def _graph(data: Any, place: Tuple[int, int], facts: OnnxFacts) -> None:
-    for field, kind, value in _fields(data, *place):
-        if kind != _BYTES:
+    for field, kind, value in fields(data, *place):
+        if kind != BYTES:
             continue
         if field == 1:
             _node(data, value, facts)
@@ -87,59 +87,22 @@ def _graph(data: Any, place: Tuple[int, int], facts: OnnxFacts) -> None:
 
 
 def _node(data: Any, place: Tuple[int, int], facts: OnnxFacts) -> None:
-    for field, kind, value in _fields(data, *place):
-        if kind != _BYTES:
+    for field, kind, value in fields(data, *place):
+        if kind != BYTES:
             continue
         if field in (3, 4):
             text = bytes(data[value[0] : value[1]]).decode("utf-8", "replace")
             counts = facts.ops if field == 4 else facts.node_names
             counts[text] = counts.get(text, 0) + 1
         elif field == 5:
-            for inner, inner_kind, sub in _fields(data, *value):
-                if inner in (6, 11) and inner_kind == _BYTES:
+            for inner, inner_kind, sub in fields(data, *value):
+                if inner in (6, 11) and inner_kind == BYTES:
                     _graph(data, sub, facts)
 
 
 def _initializer(data: Any, place: Tuple[int, int], facts: OnnxFacts) -> None:
     dtype, start, stop = "other", place[0], place[1]
-    for field, kind, value in _fields(data, *place):
-        if field == 2 and kind == _VARINT:
+    for field, kind, value in fields(data, *place):
+        if field == 2 and kind == VARINT:
             dtype = _TYPES.get(value[0], "other")
     facts.weight_bytes[dtype] = facts.weight_bytes.get(dtype, 0) + stop - start
-
-
-def _fields(data: Any, start: int, stop: int) -> Iterator[Tuple[int, int, Tuple[int, int]]]:
-    """Yield field number, wire type and, for bytes, their place; for numbers, (value, 0)."""
-    at = start
-    while at < stop:
-        tag, at = _varint(data, at, stop)
-        field, kind = tag >> 3, tag & 7
-        if field == 0:
-            raise ValueError("field 0 at byte {}".format(at))
-        if kind == _VARINT:
-            number, at = _varint(data, at, stop)
-            yield field, kind, (number, 0)
-        elif kind == _BYTES:
-            size, at = _varint(data, at, stop)
-            if at + size > stop:
-                raise ValueError("it ends at byte {}, inside a part of {} bytes".format(stop, size))
-            yield field, kind, (at, at + size)
-            at += size
-        elif kind in (_FIXED64, _FIXED32):
-            at += 8 if kind == _FIXED64 else 4
-            if at > stop:
-                raise ValueError("it ends inside a number")
-        else:
-            raise ValueError("a part of unknown kind {} at byte {}".format(kind, at))
-
-
-def _varint(data: Any, at: int, stop: int) -> Tuple[int, int]:
-    value = shift = 0
-    while at < stop and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ValueError("a number is cut at byte {}".format(at))

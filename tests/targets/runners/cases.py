@@ -23,6 +23,7 @@ from tests.targets.interpreters import oldest
 from tests.targets.runners.akida_models import akida_model, fake_model
 from tests.targets.runners.hef_models import hef_model
 from tests.targets.runners.tvm_models import ALLOWED, tvm_model
+from tests.targets.runners.xmodel_models import xmodel
 
 FAKES = ROOT / "tests" / "fakes"
 TINY = MODELS / "mlperf_tiny"
@@ -260,5 +261,18 @@ CASES = [
         device="0000:01:00.0",
         bad_device=("npu7", "0000:01:00.0"),
         effective={"api": "infer_model", "io": "native"},
-    ),  # fmt: skip
+    ),
+    Case(
+        "vitisai",
+        "dpu",
+        xmodel,
+        ("vitisai",),
+        {"engines": 2},
+        precision="int8",
+        refused=("float32", "quantise"),
+        env={"XLNX_VART_FIRMWARE": str(FAKES / "vitisai" / "lib" / "dpu.xclbin")},
+        device="dpu",
+        bad_device=("npu7", "dpu"),
+        effective={"runner": "dpu", "dpu_subgraphs": "1"},
+    ),
 ]
