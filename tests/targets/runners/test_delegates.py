@@ -16,7 +16,7 @@ RESNET = (
     TINY / "pretrainedResnet_quant.tflite"
 )  # 16 operators: 9 convolutions, a dense layer, 3 additions and 3 others
 FLOATS = TINY / "pretrainedResnet.tflite"
-CONVOLUTIONS = "3,4"
+PARTS = "3,9"  # convolutions and the dense layer: four parts
 EVERYTHING = ",".join(map(str, range(130)))
 CASE = next(case for case in CASES if case.label == "vx")
 
@@ -30,12 +30,12 @@ def plain() -> Iterator[WorkerClient]:
         yield client
 
 
-def describe(worker: WorkerClient, path: Path = RESNET, **options: str) -> dict[str, Any]:
+def describe(worker: WorkerClient, path: Path = RESNET, /, **options: str) -> dict[str, Any]:
     reply: dict[str, Any] = worker.load(path, "litert", "tflite", options=options)["describe"]
     return reply
 
 
-def refusal(worker: WorkerClient, path: Path = RESNET, **options: str) -> tuple[str, str]:
+def refusal(worker: WorkerClient, path: Path = RESNET, /, **options: str) -> tuple[str, str]:
     request = {"path": str(path), "runtime": "litert", "format": "tflite", "precision": None, "batch": None}
     error = worker.error("load", **request, options=options)
     assert "\n" not in error.message
@@ -43,18 +43,15 @@ def refusal(worker: WorkerClient, path: Path = RESNET, **options: str) -> tuple[
 
 
 def test_what_the_delegate_took_is_read_back() -> None:
-    with worker_with("libvx_delegate.so", FAKE_TAKES=CONVOLUTIONS) as worker:
+    with worker_with("libvx_delegate.so", FAKE_TAKES=PARTS) as worker:
         described = describe(worker, delegate="vx", delegate_options="device_id:0")
         assert described["device"] == "vx"
         effective = described["effective"]
-        assert (effective["delegate"], effective["ops"], effective["parts"]) == (
-            "libvx_delegate.so",
-            "9/16",
-            "3",
-        )
+        assert effective["delegate"] == "libvx_delegate.so"
+        assert (effective["ops"], effective["parts"]) == ("10/16", "4")
         assert effective["precision"] == "int8"
         assert described["fallbacks"] == [
-            "The delegate vx took 9 of the 16 operators of the main graph; the CPU runs the others."
+            "The delegate vx took 10 of the 16 operators of the main graph; the CPU runs the others."
         ]
         spec = worker.call("describe")["spec"]
         outputs = [next(iter(worker.infer(inputs_for(spec, seed=seed)).values())) for seed in (1, 1, 2)]
@@ -152,10 +149,10 @@ def test_what_a_delegate_compiles_is_kept_for_each_model_apart(tmp_path: Path) -
 
 
 def test_a_cache_for_one_part_is_refused_to_a_model_in_several(tmp_path: Path) -> None:
-    with worker_with("libvx_delegate.so", FAKE_TAKES=CONVOLUTIONS) as worker:
+    with worker_with("libvx_delegate.so", FAKE_TAKES=PARTS) as worker:
         kind, message = refusal(worker, delegate="vx", delegate_cache=str(tmp_path))
-        assert (kind, "in 3 parts" in message) == ("OptionInvalid", True)
-        assert describe(worker, delegate="vx")["effective"]["parts"] == "3"
+        assert (kind, "in 4 parts" in message) == ("OptionInvalid", True)
+        assert describe(worker, delegate="vx")["effective"]["parts"] == "4"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +174,7 @@ def test_a_cache_for_one_part_is_refused_to_a_model_in_several(tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_refusals(plain: WorkerClient, options: dict[str, str], kind: str, words: str) -> None:
-    found, message = refusal(plain, **options)
+    found, message = refusal(plain, RESNET, **options)
     assert found == kind
     assert words in message
     assert plain.stderr_path.read_text() == ""  # no "Exception ignored" of a half-made Delegate

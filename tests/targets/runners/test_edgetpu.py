@@ -30,12 +30,12 @@ def three() -> Iterator[WorkerClient]:
         yield client
 
 
-def load(worker: WorkerClient, path: Path = COMPILED, **options: str) -> dict[str, Any]:
+def load(worker: WorkerClient, path: Path = COMPILED, /, **options: str) -> dict[str, Any]:
     reply: dict[str, Any] = worker.load(path, "edgetpu", "tflite", options=options)["describe"]
     return reply
 
 
-def refusal(worker: WorkerClient, path: Path = COMPILED, **options: str) -> tuple[str, str]:
+def refusal(worker: WorkerClient, path: Path = COMPILED, /, **options: str) -> tuple[str, str]:
     request = CASE.request(path, "tflite", options=options)
     error = worker.error("load", **request)
     assert "\n" not in error.message
@@ -131,7 +131,7 @@ def test_the_throttled_build_is_known(
 ) -> None:
     """It turns Max into High on USB without a word."""
     with worker_with("libedgetpu.so.1", *flags) as worker:
-        described = load(worker, **options)
+        described = load(worker, COMPILED, **options)
         assert described["effective"]["performance"] == effective
         assert len(described["fallbacks"]) == fallbacks
 
