@@ -4,7 +4,7 @@ Sources: proc(5); Linux kernel Documentation/driver-api/thermal/sysfs-api.rst (m
 Documentation/hwmon/sysfs-interface.rst, Documentation/admin-guide/pm/cpufreq.rst (kHz),
 Documentation/ABI/testing/{sysfs-devices-system-cpu,sysfs-class-devfreq}; NVIDIA Jetson Linux developer guide,
 "Platform Power and Performance" (oc*_event_cnt, GPU load in thousandths); Raspberry Pi documentation,
-"vcgencmd get_throttled".
+"vcgencmd get_throttled"; google/gasket-driver, src/apex_driver.c (the Edge TPU on PCIe).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from farm.v1 import stats_pb2
 NS_PER_S = 1_000_000_000
 RASPBERRY_FLAGS = {16: "under_voltage", 17: "frequency_capped", 18: "throttled", 19: "soft_temperature_limit"}
 """Bits of get_throttled that say "has happened since boot"."""
+APEX_ASLEEP_MILLIDEGREES = -89_700
+"""What an Edge TPU's driver makes of a sensor whose bits are all ones: the chip is asleep."""
 
 
 class WorkerView(NamedTuple):
@@ -123,7 +125,7 @@ def worker_stats(worker: WorkerView) -> stats_pb2.WorkerStats:
 
 
 def temperatures(root: Path) -> list[stats_pb2.Temperature]:
-    """List thermal zones and hwmon sensors; a sensor that gives no value now has none."""
+    """List thermal zones, hwmon sensors and Edge TPUs; a sensor that gives no value now has none."""
     found = []
     for zone in _numbered(root / "sys/class/thermal", "thermal_zone*"):
         millidegrees = read_integer(zone / "temp")
@@ -136,7 +138,16 @@ def temperatures(root: Path) -> list[stats_pb2.Temperature]:
             sensor = file.name.removesuffix("_input")
             label = read_text(chip / f"{sensor}_label") or sensor
             found.append(_temperature(f"{name}/{label}", read_integer(file)))
-    return found
+    return found + [_temperature(chip.name, _apex_millidegrees(chip)) for chip in _apex_chips(root)]
+
+
+def _apex_chips(root: Path) -> list[Path]:
+    return _numbered(root / "sys/class/apex", "apex_[0-9]*")
+
+
+def _apex_millidegrees(chip: Path) -> int | None:
+    millidegrees = read_integer(chip / "temp")
+    return None if millidegrees == APEX_ASLEEP_MILLIDEGREES else millidegrees
 
 
 def frequencies(root: Path) -> list[stats_pb2.Frequency]:
@@ -158,7 +169,7 @@ def throttling(root: Path) -> list[stats_pb2.Throttling]:
     """List the throttle counters since boot; a board without any may throttle all the same, unseen."""
     return [
         stats_pb2.Throttling(name=name, event_count=count)
-        for source in (_throttled_processors, _throttled_jetson, _throttled_raspberry)
+        for source in (_throttled_processors, _throttled_jetson, _throttled_raspberry, _throttled_apex)
         for name, count in source(root)
     ]
 
@@ -190,6 +201,14 @@ def _throttled_raspberry(root: Path) -> Iterator[tuple[str, int | None]]:
         return
     for bit, name in RASPBERRY_FLAGS.items():
         yield name, flags >> bit & 1
+
+
+def _throttled_apex(root: Path) -> Iterator[tuple[str, int | None]]:
+    """Yield how many trip points each Edge TPU is past: its driver halves the clock at each, and keeps no count."""
+    for chip in _apex_chips(root):
+        now, trips = _apex_millidegrees(chip), [read_integer(chip / f"trip_point{n}_temp") for n in range(3)]
+        known = [trip for trip in trips if trip is not None]
+        yield chip.name, sum(now >= trip for trip in known) if known and now is not None else None
 
 
 def accelerators(root: Path) -> list[stats_pb2.AcceleratorStats]:

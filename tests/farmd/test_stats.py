@@ -134,6 +134,23 @@ def test_throttling_of_jetson_and_raspberry(tmp_path: Path) -> None:
     ]
 
 
+def test_edge_tpus_on_pcie(tmp_path: Path) -> None:
+    """Asleep, the chip's sensor reads all ones, which the driver turns into -89.7 degrees."""
+    chips = {"apex_0": 91_000, "apex_1": -89_700, "apex_10": 40_300}
+    write(tmp_path, {f"sys/class/apex/{name}/temp": value for name, value in chips.items()})
+    for number, millidegrees in enumerate((85_000, 90_000, 95_000)):
+        for name in chips:
+            write(tmp_path, {f"sys/class/apex/{name}/trip_point{number}_temp": millidegrees})
+    celsius = {
+        each.name: each.celsius if each.HasField("celsius") else None for each in stats.temperatures(tmp_path)
+    }
+    assert celsius == {"apex_0": 91.0, "apex_1": None, "apex_10": 40.3}
+    passed = {
+        c.name: c.event_count if c.HasField("event_count") else None for c in stats.throttling(tmp_path)
+    }
+    assert passed == {"apex_0": 2, "apex_1": None, "apex_10": 0}
+
+
 def test_accelerators(tmp_path: Path) -> None:
     write(
         tmp_path,
