@@ -31,12 +31,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Choice:
-    """The entry of the catalogue that was chosen, why, and another that would do (with its reason)."""
+    """The entry of the catalogue that was chosen, why, another that would do (with its reason), and what else shows the same."""
 
-    board: str
+    name: str
     why: str
     other: str = ""
     other_why: str = ""
+    caution: str = ""
 
 
 def catalogue() -> list[Board]:
@@ -103,21 +104,20 @@ def choose(machine: Machine, ids: Iterable[str], boards: Sequence[Board]) -> Cho
     """
     host = host_board(machine, boards)
     cards = card_boards(ids, boards)
-    if host is not None and (host[0].peak_gops or len(cards) != 1):
-        other = cards[0] if len(cards) == 1 else None
-        return Choice(
-            host[0].name,
-            host[1],
-            other.name if other else "",
-            f"to measure the {other.display_name} that is plugged in" if other else "",
-        )
+    card = cards[0] if len(cards) == 1 else None
     generic = f"generic-{machine.architecture}"
-    if len(cards) == 1:
+    if host is not None and (host[0].peak_gops or card is None):
+        other = (card.name, f"to measure the {card.display_name} that is plugged in") if card else ("", "")
+        return Choice(host[0].name, host[1], *other, _caution(host[0]))
+    if card is not None:
         own = host[0].name if host else generic
-        return Choice(
-            cards[0].name, f"a {cards[0].display_name} is in {machine.name}", own, "for its processor alone"
-        )
-    if len(cards) > 1:
-        names = ", ".join(card.name for card in cards)
-        return Choice(generic, f"{machine.name} has several accelerators of the catalogue", "", names)
+        why = f"a {card.display_name} is in {machine.name}"
+        return Choice(card.name, why, own, "for its processor alone", _caution(card))
+    if cards:
+        names = ", ".join(one.name for one in cards)
+        return Choice(generic, f"{machine.name} has several accelerators of the catalogue: {names}")
     return Choice(generic, f"the catalogue has no entry for {machine.name}")
+
+
+def _caution(board: Board) -> str:
+    return (board.detect.caution or "") if board.detect else ""

@@ -47,7 +47,7 @@ def run(request: Request) -> int:
     if request.write is not None:
         host.write_whole(request.write, text)
     if request.as_json:
-        click.echo(json.dumps({**findings.document(), "farmd_toml": text}))
+        click.echo(json.dumps({**findings.document(), "farmd_toml": text}, default=str))
     else:
         _tell(findings, text, request.write)
     return 0 if findings.runtimes else EXIT_NOTHING_WORKS
@@ -63,9 +63,9 @@ def look(request: Request) -> Findings:
     if "board" in request.given:
         choice = board.Choice(request.given["board"], "the command line says so")
     entries = {entry.name: entry for entry in boards}
-    hints = [hint for name in (choice.board, choice.other) for hint in runtimes.hints_of(entries.get(name))]
+    hints = [hint for name in (choice.name, choice.other) for hint in runtimes.hints_of(entries.get(name))]
     paths = runtimes.candidates(request.root, hints, named)
-    rails = board_rails(request.root, choice.board)
+    rails = board_rails(request.root, choice.name)
     return Findings(request.root, machine, choice, accelerators, runtimes.ask_all(paths), rails)
 
 

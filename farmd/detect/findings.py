@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,23 @@ class Findings:
                 )
 
     def _without(self, one: Accelerator, name: str) -> Iterator[str]:
-        """Say why no interpreter has a runtime, in the words of the one that got furthest."""
+        """Say why no interpreter has a runtime: each reason once, with the first interpreter that gives it."""
+        reasons: dict[str, Path] = {}
         for interpreter in self.interpreters:
             runtime = interpreter.runtime(name)
             if runtime is not None:
-                yield f"{one.kind.name} is {one.where}, but its runtime does not work: {runtime.reason}"
-                return
+                reasons.setdefault(runtime.reason, interpreter.path)
+        if reasons:
+            said = " ".join(
+                f"{path}: {reason}" if len(reasons) > 1 else reason for reason, path in reasons.items()
+            )
+            yield f"{one.kind.name} is {one.where}, but its runtime {name} does not work: {said}"
 
     def sentences(self) -> Iterator[str]:
         """Say what was found."""
-        yield f"Board: {self.choice.board}, because {self.choice.why}."
+        yield f"Board: {self.choice.name}, because {self.choice.why}."
+        if self.choice.caution:
+            yield f"Check it: {self.choice.caution}."
         if self.choice.other:
             yield f"Another entry would be {self.choice.other}, {self.choice.other_why}."
         for one in self.accelerators:
@@ -94,18 +101,13 @@ class Findings:
         return f"Power: rails {', '.join(readable)}{whole}."
 
     def document(self) -> dict[str, Any]:
-        """Return the same for programs; "" is unknown."""
+        """Return the same for programs; "" is unknown, paths are not yet text."""
         return {
             "schema": "wattfarm.detect/1",
-            "machine": {
-                "model": self.machine.model,
-                "compatible": list(self.machine.compatible),
-                "product": self.machine.product,
-                "architecture": self.machine.architecture,
-            },
-            "board": {"name": self.choice.board, "why": self.choice.why, "other": self.choice.other},
+            "machine": asdict(self.machine),
+            "board": asdict(self.choice),
             "accelerators": [_accelerator(one) for one in self.accelerators],
-            "interpreters": [_interpreter(one) for one in self.interpreters],
+            "interpreters": [asdict(one) for one in self.interpreters],
             "runtimes": {name: str(path) for name, (path, _) in self.runtimes.items()},
             "rails": [{"name": rail.name, "driver": rail.driver, "problem": rail.unreadable_reason} for rail in self.rails],
             "missing": self.missing(),
@@ -120,19 +122,6 @@ def _accelerator(one: Accelerator) -> dict[str, Any]:
         "nodes": list(one.nodes),
         "runtimes": list(one.kind.runtimes),
     }
-
-
-def _interpreter(one: Interpreter) -> dict[str, Any]:
-    runtimes = [
-        {
-            "name": runtime.name,
-            "version": runtime.version,
-            "available": runtime.is_available,
-            "reason": runtime.reason,
-        }
-        for runtime in one.runtimes
-    ]
-    return {"path": str(one.path), "problem": one.problem, "runtimes": runtimes}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -24,7 +24,9 @@ def _top(findings: Findings, given: Mapping[str, str]) -> Iterator[str]:
         yield f"device = {_text(given['device'])}"
     else:
         yield '# device = "orin-1"               # its name in the farm; without this line the host name'
-    yield f"board = {_text(choice.board)}   # {_plain(choice.why)}"
+    yield f"board = {_text(choice.name)}   # {_plain(choice.why)}"
+    if choice.caution:
+        yield f"# Check it: {_plain(choice.caution)}."
     if choice.other:
         yield f"# board = {_text(choice.other)}   # {_plain(choice.other_why)}"
     if "listen" in given:

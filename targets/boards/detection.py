@@ -6,6 +6,7 @@ model = ["Xilinx Versal vck190"]       # beginnings of /proc/device-tree/model, 
 dmi = ["conga-B7E3"]                   # /sys/class/dmi/id/product_name
 pci = ["1e60:2864"]                    # vendor:device of a card
 usb = ["1a6e:089a"]
+caution = "what else shows the same"       # optional
 source = "where these are published"
 
 [runtimes.tensorrt.interpreters]       # image of the operating system -> the Python that the vendor's package is for
@@ -31,6 +32,7 @@ class Detect(NamedTuple):
     pci: Tuple[str, ...]  # "vendor:device", four lower-case hexadecimal digits each
     usb: Tuple[str, ...]
     source: str
+    caution: Optional[str]  # what else shows the same, and how to know
 
 
 class RuntimeHint(NamedTuple):
@@ -44,9 +46,9 @@ def read_detect(name: str, data: Dict[str, Any]) -> Optional[Detect]:
     """Return the table ``detect``, None if the file has none. BoardInvalid if it breaks the schema."""
     if "detect" not in data:
         return None
-    table = table_of(name, data, "detect", _KEYS + ("source",))
+    table = table_of(name, data, "detect", _KEYS + ("caution", "source"))
     lists = {key: list_of(name, table, key) for key in _KEYS}
-    source = text_of(name, table, "source")
+    source, caution = text_of(name, table, "source"), text_of(name, table, "caution")
     ids = lists["pci"] + lists["usb"]
     if source is None or not any(lists.values()) or not all(_ID.match(item) for item in ids):
         raise BoardInvalid(
@@ -55,7 +57,7 @@ def read_detect(name: str, data: Dict[str, Any]) -> Optional[Detect]:
             board=name,
             key="detect",
         )
-    return Detect(source=source, **lists)
+    return Detect(source=source, caution=caution, **lists)
 
 
 def read_runtimes(name: str, data: Dict[str, Any]) -> Tuple[RuntimeHint, ...]:

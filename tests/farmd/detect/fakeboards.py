@@ -180,7 +180,9 @@ MACHINES = (
     ),
     FakeBoard(
         "Jetson without its driver",
-        lambda root: root.device_tree("Jetson TX2", "nvidia,quill", "nvidia,p2771-0000", "nvidia,tegra186"),
+        lambda root: root.device_tree(
+            "Jetson TX2", "nvidia,quill", "nvidia,p2597-0000+p3310-1000", "nvidia,tegra186"
+        ),
         "jetson-tx2",
         ("The GPU of a Jetson",),
         (

@@ -64,11 +64,26 @@ def test_for_programs_with_a_named_environment(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)
-    assert found["board"] == {"name": "hailo-8", "why": "the command line says so", "other": ""}
+    assert (found["board"]["name"], found["board"]["why"]) == ("hailo-8", "the command line says so")
+    (asked,) = [one for one in found["interpreters"] if one["path"] == f"{environment}/bin/python"]
+    assert "fake" in [runtime["name"] for runtime in asked["runtimes"] if runtime["is_available"]]
     assert found["runtimes"]["fake"] == f"{environment}/bin/python"
     assert [one["id"] for one in found["accelerators"]] == ["1e60:2864"]
     assert any("/dev/hailo0 is missing" in sentence for sentence in found["missing"])
     assert 'board = "hailo-8"' in found["farmd_toml"]
+
+
+def test_a_vendor_package_that_is_only_in_the_system_is_found(tmp_path: Path) -> None:
+    """A Raspberry Pi with a Hailo-8: the runner that is really there answers, against the vendor's fake."""
+    fakes = ROOT / "tests" / "fakes"
+    root = FakeRoot(tmp_path / "root").device_tree("Raspberry Pi 5 Model B Rev 1.0", "raspberrypi,5-model-b")
+    root.pci("0001:01:00.0", "1e60:2864").file("dev/hailo0").file("usr/lib/libhailort.so.4.23.0")
+    root.python("usr/bin/python3.11", fakes, fakes / "hailort", interpreter=oldest())
+    done = farmd("--detect", "--root", root.path)
+    assert done.returncode == 0, done.stderr
+    assert f'hailort = "{root.path}/usr/bin/python3.11"   # hailort 4.' in done.stdout
+    assert "Accelerator: A Hailo-8 is on PCI 0001:01:00.0 (/dev/hailo0)." in done.stderr
+    assert "Missing: " not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,23 @@ def test_firmware_that_nobody_filled_in_is_no_name(tmp_path: Path) -> None:
 
 def test_several_cards_leave_the_choice_to_the_user(tmp_path: Path) -> None:
     choice = board.choose(machine(tmp_path), ["1e60:2864", "18d1:9302"], BOARDS)
-    assert choice.board == "generic-aarch64"
-    assert "several accelerators" in choice.why
-    assert choice.other_why == "edge-tpu, hailo-8-m2"
+    assert choice.name == "generic-aarch64"
+    assert "several accelerators of the catalogue: edge-tpu, hailo-8-m2" in choice.why
+
+
+def test_a_card_that_others_look_like_is_to_be_checked(tmp_path: Path) -> None:
+    assert "Hailo-8L" in board.choose(machine(tmp_path), ["1e60:2864"], BOARDS).caution
+
+
+def test_modules_with_another_peak_are_not_taken_for_the_board(tmp_path: Path) -> None:
+    FakeRoot(tmp_path).device_tree(
+        "NVIDIA Jetson AGX Orin 32GB", "nvidia,p3737-0000+p3701-0004", "nvidia,tegra234"
+    )
+    assert board.host_board(machine(tmp_path), BOARDS) is None
 
 
 def test_two_ids_of_one_card_are_one_card(tmp_path: Path) -> None:
-    assert board.choose(machine(tmp_path), ["1a6e:089a", "18d1:9302"], BOARDS).board == "edge-tpu"
+    assert board.choose(machine(tmp_path), ["1a6e:089a", "18d1:9302"], BOARDS).name == "edge-tpu"
 
 
 def test_hints_begin_with_the_newest_image() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def look(
 @pytest.mark.parametrize("machine", MACHINES, ids=str)
 def test_machine(machine: FakeBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     findings, text = look(machine, tmp_path, monkeypatch)
-    assert findings.choice.board == machine.board
+    assert findings.choice.name == machine.board
     found = [f"{one.kind.name} is {one.where}" for one in findings.accelerators]
     assert len(found) == len(machine.accelerators), found
     assert all(one.startswith(part) for one, part in zip(found, machine.accelerators, strict=True))
@@ -90,4 +91,16 @@ def test_the_board_that_was_not_chosen_is_offered(tmp_path: Path, monkeypatch: p
     orin = MACHINES[0]
     FakeRoot(tmp_path / "orin/root").usb("1-1", "18d1:9302")
     findings, _ = look(orin, tmp_path / "orin", monkeypatch)
-    assert (findings.choice.board, findings.choice.other) == ("jetson-agx-orin", "edge-tpu")
+    assert (findings.choice.name, findings.choice.other) == ("jetson-agx-orin", "edge-tpu")
+
+
+@pytest.mark.usefixtures("pc")
+def test_every_reason_against_a_runtime_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = next(machine for machine in MACHINES if machine.name.startswith("Nano"))
+    monkeypatch.setattr(runtimes, "ask_all", lambda paths: answers(paths, {}))
+    findings = command.look(command.Request(root=machine.root(tmp_path)))
+    system = findings.interpreters[1]
+    told = Runtime("tensorrt", "", False, "the driver is missing.")
+    several = replace(findings, interpreters=[findings.interpreters[0], replace(system, runtimes=(told,))])
+    (sentence,) = [one for one in several.missing() if "tensorrt" in one]
+    assert f"{sys.executable}: tensorrt cannot be imported. {system.path}: the driver is missing." in sentence
