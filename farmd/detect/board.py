@@ -66,24 +66,18 @@ def _product(dmi: Path) -> str:
 
 def host_board(machine: Machine, boards: Iterable[Board]) -> tuple[Board, str] | None:
     """Return the entry of the machine itself and by what it was told, None if the catalogue lacks it."""
-    known = [board for board in boards if board.detect is not None]
-    by_entry = {entry: board for board in known if board.detect for entry in board.detect.compatible}
-    found = _specific(machine.compatible, by_entry)
-    generic = found is not None and found[1] == machine.compatible[-1]
-    if found is None or generic:  # a board's own words come before those of its processor
-        for board in known:
-            if board.detect and any(machine.model.startswith(text) for text in board.detect.model):
-                return board, f"the device tree's model is '{machine.model}'"
-    if found is not None:
-        return found[0], f"the device tree says '{found[1]}'"
-    for board in known:
-        if board.detect and machine.product in board.detect.dmi:
+    known = [(board, board.detect) for board in boards if board.detect is not None]
+    for board, detect in known:
+        if any(machine.model.startswith(text) for text in detect.model):
+            return board, f"the device tree's model is '{machine.model}'"
+    by_entry = {entry: board for board, detect in known for entry in detect.compatible}
+    for entry in machine.compatible:
+        if entry in by_entry:
+            return by_entry[entry], f"the device tree says '{entry}'"
+    for board, detect in known:
+        if machine.product in detect.dmi:
             return board, f"its DMI product name is '{machine.product}'"
     return None
-
-
-def _specific(entries: Sequence[str], boards: dict[str, Board]) -> tuple[Board, str] | None:
-    return next(((boards[entry], entry) for entry in entries if entry in boards), None)
 
 
 def card_boards(ids: Iterable[str], boards: Iterable[Board]) -> list[Board]:
