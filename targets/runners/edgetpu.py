@@ -80,8 +80,8 @@ class EdgeTpuRunner(InterpreterRunner):
         self.effective["ops"] = "{}/{}".format(compiled, facts.operators)
         if on_cpu:
             self.fallbacks.append(
-                "{} of the {} operators of this model were not compiled for the Edge TPU and run on the CPU; see the "
-                "compiler's log.".format(on_cpu, facts.operators)
+                "The Edge TPU was asked for, but {} of the {} operators of this model were not compiled for it and run "
+                "on the CPU; see the compiler's log.".format(on_cpu, facts.operators)
             )
         self.optimal_in_flight = len(self._delegates)
         return spec

@@ -81,22 +81,22 @@ class LiteRtRunner(InterpreterRunner):
         choice = self._choice
         if choice is None:
             return
-        self.effective.update(delegate=choice.library, ops="unknown", parts="unknown")
+        self.effective.update(library=choice.library, delegate="none", ops="unknown", parts="unknown")
         if parts is not None:
             self.effective.update(ops=str(parts), parts=str(parts.parts))
             self._check_cache(choice, parts)
             if parts.taken < parts.total:
                 self.fallbacks.append(
-                    "The delegate {} took {} of the {} operators of the main graph; the CPU runs the others.".format(
-                        choice.name, parts.taken, parts.total
-                    )
+                    "The delegate {} was asked for, but it took {} of the {} operators of the main graph; the CPU runs "
+                    "the others.".format(choice.name, parts.taken, parts.total)
                 )
         if parts is None or parts.taken:
-            self.effective["device"] = choice.name
+            self.effective.update(device=choice.name, delegate=self.requested["delegate"])
 
     def _check_cache(self, choice: delegates.Choice, parts: Partition) -> None:
         """The vx delegate keeps one file for a model and loads it for every part (delegate_main.cc, Delegate::Init)."""
-        if choice.name == "vx" and parts.parts > 1 and "allowed_cache_mode" in choice.options:
+        is_cached = choice.options.get("allowed_cache_mode") in ("true", "1")
+        if choice.name == "vx" and parts.parts > 1 and is_cached:
             raise OptionInvalid(
                 "The delegate vx took this model in {} parts, but its cache holds one; load the model without the "
                 "cache.".format(parts.parts),

@@ -47,11 +47,11 @@ def test_what_the_delegate_took_is_read_back() -> None:
         described = describe(worker, delegate="vx", delegate_options="device_id:0")
         assert described["device"] == "vx"
         effective = described["effective"]
-        assert effective["delegate"] == "libvx_delegate.so"
+        assert (effective["delegate"], effective["library"]) == ("vx", "libvx_delegate.so")
         assert (effective["ops"], effective["parts"]) == ("10/16", "4")
         assert effective["precision"] == "int8"
         assert described["fallbacks"] == [
-            "The delegate vx took 10 of the 16 operators of the main graph; the CPU runs the others."
+            "The delegate vx was asked for, but it took 10 of the 16 operators of the main graph; the CPU runs the others."
         ]
         spec = worker.call("describe")["spec"]
         outputs = [next(iter(worker.infer(inputs_for(spec, seed=seed)).values())) for seed in (1, 1, 2)]
@@ -71,6 +71,7 @@ def test_a_delegate_that_takes_all_is_no_fallback_and_its_path_is_known_by_its_n
         for asked in ("vx", "libvx_delegate.so"):
             described = describe(worker, delegate=asked)
             assert (described["device"], described["fallbacks"]) == ("vx", [])
+            assert described["effective"]["delegate"] == asked
             assert described["effective"]["ops"] == "16/16"
             worker.call("unload")
 
@@ -79,9 +80,9 @@ def test_a_delegate_that_takes_nothing_is_a_fallback_to_the_cpu() -> None:
     with worker_with("libvx_delegate.so") as worker:
         described = describe(worker, delegate="vx")
         assert described["device"] == "cpu"
-        assert described["effective"]["ops"] == "0/16"
+        assert (described["effective"]["delegate"], described["effective"]["ops"]) == ("none", "0/16")
         (sentence,) = described["fallbacks"]
-        assert sentence.startswith("The delegate vx took 0 of the 16 operators")
+        assert sentence.startswith("The delegate vx was asked for, but it took 0 of the 16 operators")
         inputs = inputs_for(worker.call("describe")["spec"])
         (delegated,) = worker.infer(inputs).values()
         worker.call("unload")
