@@ -40,6 +40,7 @@ VERBS = {
     "model": ("model", "Models: count operations, build the zoo's."),
     "results": ("results", "What was measured: list, show, export, report."),
     "calc": ("calc", "Apply the formulas to numbers typed in."),
+    "deploy": ("deploy", "Install farmd on a board over ssh, or upgrade it."),
     "doctor": ("doctor", "Tell what on this machine is missing, and the command that mends it."),
     "completion": ("completion", "Print the shell's completion script."),
 }

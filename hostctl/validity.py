@@ -39,6 +39,7 @@ INVALIDATING = {
     "BACKGROUND_LOAD": "something else used the board's processors",
     "PRECISION_FALLBACK": "the runtime computed in another precision than was asked for",
     "DEVICE_FALLBACK": "the runtime computed on another device than was asked for",
+    "EXECUTION_FALLBACK": "the runtime did something else than was asked for, or than the file says, in part or in whole",
     "OUTPUT_NOT_FINITE": "outputs contain NaN or infinity",
     "FIDELITY_BEYOND_TOLERANCE": "outputs differ from the reference by more than the precision explains",
     "ENERGY_UNAVAILABLE": "the meter was asked for and gave nothing",
@@ -59,6 +60,7 @@ INFORMING = {
     "CALIBRATION_EXTRAPOLATED": "readings lie beyond the loads of the meter's certificate",
     "NET_NOT_POSITIVE": "what the board drew above idle cannot be told from none, so GOPS/W net is undefined",
     "EDGES_BLURRED": "the meter samples so coarsely that the window's edges matter",
+    "FALLBACK_ACCEPTED": "the runtime did something else than was asked for, and --accept-fallback was given",
     "UNCERTAINTY_WIDE": "the uncertainty of the net energy is larger than half of its value",
     "REFERENCE_UNAVAILABLE": "outputs could not be compared with a reference",
     "OPERATIONS_UNKNOWN": "the model has operators that cannot be counted: GOPS are null",
@@ -68,6 +70,10 @@ INFORMING = {
     "ALIGNED_BY_CLOCK": "the spare channel shows no edge of the window, so the clocks placed it",
     "RANDOM_WEIGHTS": "the model's weights are random: speed is real, accuracy is not",
 }
+
+
+_CHOOSERS = ("AUTO", "MULTI", "HETERO")
+"""OpenVINO's devices that choose others."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class Observed:
     requested_device: str | None = None
     effective_device: str | None = None
     fallbacks: tuple[str, ...] = field(default=())
+    accepts_fallback: bool = False
     fidelity_within: bool | None = None
     fidelity_reason: str | None = None
     operations_known: bool = True
@@ -174,13 +181,25 @@ def _board(observed: Observed, rules: Rules) -> Iterable[Flag]:
 
 
 def _fallbacks(observed: Observed) -> Iterable[Flag]:
-    because = f" ({'; '.join(observed.fallbacks)})" if observed.fallbacks else ""
+    found = []
     asked, got = observed.requested_precision, observed.effective_precision
     if asked and got and asked != got:
-        yield flag("PRECISION_FALLBACK", f"{asked} was asked for but {got} was computed{because}.")
+        found.append(flag("PRECISION_FALLBACK", f"{asked} was asked for but {got} was computed."))
     asked, got = observed.requested_device, observed.effective_device
-    if asked and got and asked.lower() != got.lower():
-        yield flag("DEVICE_FALLBACK", f"The device {asked} was asked for but {got} computed{because}.")
+    if asked and got and not _is_device(asked, got):
+        found.append(flag("DEVICE_FALLBACK", f"The device {asked} was asked for but {got} computed."))
+    if observed.fallbacks:
+        found.append(flag("EXECUTION_FALLBACK", " ".join(observed.fallbacks)))
+    if found and observed.accepts_fallback:
+        yield flag("FALLBACK_ACCEPTED", " ".join(one.message for one in found))
+        return
+    yield from found
+
+
+def _is_device(asked: str, got: str) -> bool:
+    """Whether one device is meant: a runtime completes what was asked for, "GPU" to "GPU.0", "usb" to "usb:0"; and where it was
+    allowed to choose, it says what it chose."""
+    return asked.lower() in got.lower() or asked.upper().startswith(_CHOOSERS)
 
 
 def _outputs(observed: Observed) -> Iterable[Flag]:

@@ -81,6 +81,10 @@ _HOW = (
         "--rules", type=click.Choice(["default", "mlperf"]), default="default", show_default=True,
         help="mlperf: ranging run, ten minutes, 1 % uncertainty, 10 s of settling.",
     ),
+    click.option(
+        "--accept-fallback", is_flag=True,
+        help="Take results where the runtime did something else than was asked for, or than the file says.",
+    ),
     click.option("--ops", type=NUMBER, help="Operations per inference; counted if not given."),
     click.option("--threads", type=click.IntRange(1), help="Processor threads of the runtime."),
     click.option("--streams", type=click.IntRange(1), help="Streams of the runtime, where it has them."),
@@ -194,6 +198,7 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         idle_states=tuple(StateChoice(*state) for state in given["idle_states"]),
         settle_s=given["settle"],
         rules=given["rules"],
+        accepts_fallback=given["accept_fallback"],
     )
 
 

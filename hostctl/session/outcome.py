@@ -227,6 +227,7 @@ def _observed(record: Record, result: pb.BenchmarkResult, numbers: dict[str, Any
         requested_device=record.plan.options.get("device"),
         effective_device=None if loaded is None else loaded.execution.device or None,
         fallbacks=() if loaded is None else tuple(loaded.execution.fallbacks),
+        accepts_fallback=record.plan.accepts_fallback,
         fidelity_within=None if fidelity is None else fidelity.within_tolerance,
         fidelity_reason=None if fidelity is None else fidelity.reason,
         operations_known=record.model["ops_per_inference"]["value"] is not None,

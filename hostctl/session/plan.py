@@ -72,6 +72,7 @@ class Plan:
     idle_u_w      expanded uncertainty (k = 2) of idle_w; None: unknown
     settle_s      rest before each idle window; None takes a fifth of it, at most 1 s, or what the rules ask for
     rules         rule set that is looked at besides the rules of validity
+    accepts_fallback  a runtime that does something else than was asked for, or than the file says, does not make a result invalid
     """
 
     models: tuple[ModelChoice, ...]
@@ -98,6 +99,7 @@ class Plan:
     idle_states: tuple[StateChoice, ...] = ()
     settle_s: float | None = None
     rules: str = "default"
+    accepts_fallback: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:

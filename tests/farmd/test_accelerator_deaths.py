@@ -46,14 +46,14 @@ def test_a_death_in_an_inference(tmp_path: Path, runtime: str, fault: str, reaso
     case = FIRST_OF_EACH[runtime]
     made, fmt = case.make(tmp_path)
     data = made.read_bytes()
-    environment = case.environment(fault=fault, at="infer", after=1)
+    fake = case.environment(fault=fault, at="infer", after=1)["WATTFARM_FAKE"]
     folders = tuple(FAKES / fake for fake in ("", *case.fakes))
     with farm(
         tmp_path / "board",
         infer_timeout_s=3.0 if fault == "hang" else 20.0,
         interpreters=MappingProxyType({runtime: Path(oldest())}),
         extra_worker_paths=folders,
-        worker_env=MappingProxyType({"WATTFARM_FAKE": environment["WATTFARM_FAKE"]}),
+        worker_env=MappingProxyType({**case.env, "WATTFARM_FAKE": fake}),
     ) as served:
         other, model = load(served, case, data, fmt), load(served, case, data, fmt)
         inputs = tensors(model)

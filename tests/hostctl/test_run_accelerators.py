@@ -17,7 +17,7 @@ from tests.targets.runners.cases import CASES, FAKES, Case
 SUFFIXES = {fmt: suffix for suffix, fmt in COMPILED.items()} | {"onnx": ".onnx", "tflite": ".tflite"}
 TOLERATED = BOARD_MOODS | {
     "ENERGY_ESTIMATED", "UNCERTAINTY_WIDE", "THROTTLING_UNOBSERVED", "RANDOM_WEIGHTS", "NET_NOT_POSITIVE",
-    "EDGES_BLURRED",
+    "EDGES_BLURRED", "OPERATIONS_UNKNOWN", "REFERENCE_UNAVAILABLE",
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def board_of(case: Case) -> dict[str, object]:
     return {
         "interpreters": {case.runtime: oldest()},
         "extra_worker_paths": [str(FAKES), *(str(FAKES / fake) for fake in case.fakes)],
-        "worker_env": {"WATTFARM_FAKE": json.dumps({"latency_ms": 2, **case.settings})},
+        "worker_env": {**case.env, "WATTFARM_FAKE": json.dumps({"latency_ms": 2, **case.settings})},
         "infer_timeout_s": 20.0,
     }
 
@@ -45,7 +45,9 @@ def test_a_complete_result(case: Case, hostctl: Hostctl, tmp_path: Path) -> None
         )
         shown = json.loads(hostctl.run("show", "bench", "--json").stdout)
     assert tuple(result) == KEYS
-    assert codes(result) <= TOLERATED, result["flags"]
+    # The fakes that take TFLite files compute something of their own, and are found out.
+    told = {"FIDELITY_BEYOND_TOLERANCE"} if fmt == "tflite" else set()
+    assert codes(result) <= TOLERATED | told, result["flags"]
     assert result["inferences"] > 0
     assert result["runtime"]["name"] == case.runtime
     assert result["runtime"]["effective"]["precision"] == case.precision

@@ -41,6 +41,12 @@ PROVOKED: dict[str, dict[str, Any]] = {
     "BACKGROUND_LOAD": {"background_cpu_fraction": 0.06},
     "PRECISION_FALLBACK": {"effective_precision": "float32"},
     "DEVICE_FALLBACK": {"effective_device": "CPU"},
+    "EXECUTION_FALLBACK": {"fallbacks": ("GPU requested, but 2 of 9 nodes run on the CPU.",)},
+    "FALLBACK_ACCEPTED": {
+        "effective_precision": "float32",
+        "effective_device": "CPU",
+        "accepts_fallback": True,
+    },
     "OUTPUT_NOT_FINITE": {"outputs_finite": False},
     "FIDELITY_BEYOND_TOLERANCE": {"fidelity_within": False},
     "ENERGY_UNAVAILABLE": {"energy_known": False},
