@@ -1,45 +1,35 @@
-"""OpenVINO. Source: https://docs.openvino.ai, properties of the plugins (openvino/runtime/properties.hpp)."""
+"""OpenVINO on CPU, GPU and NPU, and on Myriad X with 2022.3. Source: https://docs.openvino.ai, and each plugin's properties."""
 
 import os
 import re
 import shutil
 import tempfile
-from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import ModelInvalid, OptionInvalid, OutOfMemory, PrecisionUnsupported, RuntimeUnavailable
 from targets.formats import ir_file, onnx_file, tflite_file
 from targets.options import LoadOptions, resolve_shapes
-from targets.runner import Runner, one_line
+from targets.process import monotonic_ns
+from targets.runner import Runner
+from targets.runners.common import openvino_api as api
+from targets.runners.common import openvino_precision as precision
+from targets.runners.common.openvino_config import (
+    HINTS,
+    KEYS,
+    PRECISION_HINT,
+    check_device,
+    config_of,
+    writable,
+)
 from targets.tensors import ModelSpec, Tensors, TensorSpec, unique_names
 
-_HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
-_DTYPES = {
-    "f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "boolean": "bool",
-    "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16", "i32": "int32", "u32": "uint32",
-    "i64": "int64", "u64": "uint64",
-}  # fmt: skip
-_KEYS = {
-    "threads": "INFERENCE_NUM_THREADS",
-    "streams": "NUM_STREAMS",
-    "hint": "PERFORMANCE_HINT",
-    "num_requests": "PERFORMANCE_HINT_NUM_REQUESTS",
-    "execution_mode": "EXECUTION_MODE_HINT",
-    "cpu_pinning": "ENABLE_CPU_PINNING",
-    "cache_dir": "CACHE_DIR",
-}
-_CHOOSERS = ("AUTO", "MULTI", "HETERO", "BATCH")
-# Layers whose arithmetic is what "the precision of the inference" means; names as the plugins' graphs have them.
-_COMPUTE = (
-    "convolution",
-    "deconvolution",
-    "fullyconnected",
-    "fully_connected",
-    "matmul",
-    "gemm",
-    "rnn",
-    "lstm",
-    "gru",
+# What a plugin says when its device is gone, taken by another process, or without its driver.
+_NO_DEVICE = ("NC_ERROR", "Can not init Myriad", "Cannot load library", "ZE_RESULT_ERROR_DEVICE_LOST")
+_NO_MEMORY = (
+    "CL_OUT_OF",
+    "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+    "out of GPU resources",
+    "ZE_RESULT_ERROR_OUT_OF",
 )
 
 
@@ -49,6 +39,7 @@ class OpenVinoRunner(Runner):
     name = "openvino"
     package = "openvino"
     formats = ("onnx", "tflite", "openvino")
+    compiler = "convert it with 'ovc MODEL'"
     precisions = ("float32", "float16", "bfloat16", "int8")
     options = {
         "streams": "inferences the device runs side by side: a number or AUTO",
@@ -57,53 +48,55 @@ class OpenVinoRunner(Runner):
         "execution_mode": "performance or accuracy",
         "cpu_pinning": "1 or 0",
         "cache_dir": "folder for compiled models",
+        "turbo": "1 or 0: the NPU's highest clock",
+        "compiler": "driver or plugin: which compiler builds for the NPU",
         "allow_auto": "1 lets AUTO, MULTI, HETERO and BATCH choose the device",
     }
 
     def __init__(self) -> None:
         super().__init__()
+        self._core: Any = None
         self._compiled: Any = None
         self._requests: List[Any] = []
         self._held: Dict[int, List[Any]] = {}
 
     @classmethod
     def version(cls) -> str:
-        try:
-            import openvino
-
-            return str(openvino.__version__)
-        except Exception as error:  # a broken native library raises more than ImportError
-            raise RuntimeUnavailable(
-                "OpenVINO cannot be imported ({}) Install it for this interpreter with "
-                "'pip install {}'.".format(one_line(error), cls.package),
-                runtime=cls.name,
-                package=cls.package,
-            )
+        return api.version()
 
     def known_options(self, options: LoadOptions) -> List[str]:
         """The short names, and the writable properties of the chosen device by the vendor's own names."""
-        return sorted(self.options) + self._properties(_core(), self._device(options))
+        return sorted(self.options) + writable(self._get_core(), _device(options))
 
     def device_bytes(self) -> Optional[int]:
-        """Return what the GPU plugin has allocated; other devices do not tell."""
+        """Return what GPU or NPU plugin has allocated; other devices do not tell."""
         device = self.effective.get("device", "")
-        if not device.startswith("GPU"):
-            return None
-        return sum(int(size) for size in _core().get_property(device, "GPU_MEMORY_STATISTICS").values())
+        if device.startswith("GPU"):
+            kinds = api.read_property(self._get_core(), device, "GPU_MEMORY_STATISTICS")
+            return None if kinds is None else sum(int(size) for size in kinds.values())
+        if device.startswith("NPU"):
+            size = api.read_property(self._get_core(), device, "NPU_DEVICE_ALLOC_MEM_SIZE")
+            return None if size is None else int(size)
+        return None
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
-        core, device = _core(), self._device(options)
-        self._check_device(core, device, options)
+        core, device = self._get_core(), _device(options)
+        check_device(core, device, options)
+        api.check_frontend(options.format)
         model = self._read(core, path, options.format)
-        of_file = _file_precision(model)
+        of_file = precision.of_model(model)
         names = unique_names([_port_name(port) for port in model.inputs])
         # Before compiling: there an output also takes the names of the operators that were merged into it.
         outputs = unique_names([_port_name(port) for port in model.outputs])
         self._reshape(model, names, options)
-        self._compiled = self._compile(core, model, device, options)
+        self._compiled = self._compile(
+            core, model, device, config_of(core, device, of_file, options), options
+        )
         self._requests = [self._compiled.create_infer_request()]
-        self.optimal_in_flight = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._read_back(core, options)
+        self.optimal_in_flight = int(
+            api.read_property(self._compiled, "OPTIMAL_NUMBER_OF_INFER_REQUESTS") or 1
+        )
+        self._read_back(device, options)
         self._judge_precision(of_file, options.precision)
         quantisation = tflite_file.read(path).quantisation if options.format == "tflite" else {}
         return ModelSpec(
@@ -112,18 +105,16 @@ class OpenVinoRunner(Runner):
         )
 
     def _bind(self, slot: int, inputs: Tensors) -> Callable[[], Any]:
-        import openvino
-
         self._open_slots(slot + 1)
         request = self._requests[slot]
         specs = self.loaded().inputs
-        tensors = [openvino.Tensor(inputs[spec.name], shared_memory=True) for spec in specs]
+        tensors = [api.vendor().Tensor(inputs[spec.name], shared_memory=True) for spec in specs]
         for at, tensor in enumerate(tensors):
             request.set_input_tensor(at, tensor)
         self._held[slot] = tensors  # shared memory: the arrays must outlive the request
         # Synchronous calls, also for requests in flight side by side: each runs in its slot's thread on a stream of its
         # own. Measured against callbacks and AsyncInferQueue this is as fast for large models, faster for small ones.
-        return partial(request.infer, share_outputs=True)
+        return api.call_of(request)
 
     def _outputs(self, slot: int, returned: Any) -> Tensors:
         request = self._requests[slot]
@@ -135,38 +126,12 @@ class OpenVinoRunner(Runner):
             self._requests.append(self._compiled.create_infer_request())
 
     def _close(self) -> None:
-        self._requests, self._held, self._compiled = [], {}, None
+        self._requests, self._held, self._compiled, self._core = [], {}, None, None
 
-    def _device(self, options: LoadOptions) -> str:
-        return str(options.text("device", "CPU")).upper()
-
-    def _check_device(self, core: Any, device: str, options: LoadOptions) -> None:
-        base = device.split(":")[0].split("(")[0]
-        if base in _CHOOSERS:
-            if not options.flag("allow_auto"):
-                raise OptionInvalid(
-                    "The device {} lets OpenVINO choose what executes, so a result would not say what it measured; "
-                    "name a device, or give allow_auto=1.".format(device),
-                    option="device",
-                    value=device,
-                )
-            return
-        if base == "CPU":
-            return
-        available = list(core.available_devices)
-        if device not in available and not any(name.split(".")[0] == device for name in available):
-            raise OptionInvalid(
-                "OpenVINO has no device '{}' here; it has {}.".format(device, ", ".join(available)),
-                option="device",
-                value=device,
-            )
-
-    def _properties(self, core: Any, device: str) -> List[str]:
-        try:
-            supported = core.get_property(device.split(":")[0], "SUPPORTED_PROPERTIES")
-        except Exception:
-            return []  # an unknown device; _check_device says so
-        return sorted(key for key, access in supported.items() if access == "RW")
+    def _get_core(self) -> Any:
+        if self._core is None:
+            self._core = api.vendor().Core()
+        return self._core
 
     def _read(self, core: Any, path: str, format: str) -> Any:  # noqa: A002 - the word of the protocol
         try:
@@ -180,7 +145,7 @@ class OpenVinoRunner(Runner):
             return self._read_by_name(core, path, "." + format)
         except RuntimeError as error:
             raise ModelInvalid(
-                "OpenVINO cannot read the model {}: {}".format(path, _reason(error)), path=path
+                "OpenVINO cannot read the model {}: {}".format(path, api.reason(error)), path=path
             )
 
     def _read_by_name(self, core: Any, path: str, suffix: str) -> Any:
@@ -204,109 +169,100 @@ class OpenVinoRunner(Runner):
                 model.reshape({at: list(shape) for at, shape in enumerate(shapes)})
             except RuntimeError as error:
                 raise OptionInvalid(
-                    "OpenVINO cannot give this model the shapes {}: {}".format(shapes, _reason(error)),
+                    "OpenVINO cannot give this model the shapes {}: {}".format(shapes, api.reason(error)),
                     option="batch",
                 )
 
-    def _config(self, options: LoadOptions) -> Dict[str, str]:
-        config = {key: value for key, value in options.values.items() if key.isupper()}
-        given = {key: options.text(key) for key in _KEYS if options.text(key) is not None}
-        options.integer("threads")
-        options.integer("num_requests")
-        if options.text("streams") != "AUTO":
-            options.integer("streams")
-        hint = options.choice("hint", ("latency", "throughput", "cumulative_throughput")) or options.scenario
-        if hint is not None:
-            given["hint"] = hint.upper()
-        mode = options.choice("execution_mode", ("performance", "accuracy"))
-        # As the file is: only in this mode does the device keep the model's own precision.
-        if mode is not None:
-            given["execution_mode"] = mode.upper()
-        elif options.precision in (None, "int8"):
-            config.setdefault(_KEYS["execution_mode"], "ACCURACY")
-        pinning = options.flag("cpu_pinning")
-        if pinning is not None:
-            given["cpu_pinning"] = "YES" if pinning else "NO"
-        for key, value in given.items():
-            if _KEYS[key] in options.values:
-                raise OptionInvalid("{} and {} say the same; give one.".format(key, _KEYS[key]), option=key)
-            config[_KEYS[key]] = str(value)
-        if options.precision in _HINTS:
-            config["INFERENCE_PRECISION_HINT"] = _HINTS[str(options.precision)]
-        return config
-
-    def _compile(self, core: Any, model: Any, device: str, options: LoadOptions) -> Any:
-        config = self._config(options)
+    def _compile(
+        self, core: Any, model: Any, device: str, config: Dict[str, str], options: LoadOptions
+    ) -> Any:
+        begin_ns = monotonic_ns()
         try:
-            return core.compile_model(model, device, config)
+            compiled = core.compile_model(model, device, config)
         except RuntimeError as error:
-            text = _reason(error)
-            words = re.split(r"[\s;:,']+", text)
-            for key, value in config.items():
-                if key in words or (key in options.values and value in words):
-                    raise OptionInvalid(
-                        "OpenVINO refuses {}={} on {}: {}".format(key, value, device, text),
-                        option=key,
-                        value=value,
-                    )
-            raise ModelInvalid("OpenVINO cannot compile this model for {}: {}".format(device, text))
+            raise self._refused(model, device, config, options, api.reason(error))
+        took_ms = "{:.3f}".format((monotonic_ns() - begin_ns) / 1e6)
+        cached = api.read_property(compiled, "LOADED_FROM_CACHE")
+        if cached is not None:
+            self.effective["loaded_from_cache"] = "1" if cached else "0"
+        # Names of their own, so that nobody averages a compilation with a read from the cache. With a cache of which the
+        # version or device does not tell (2022.3's CPU), the time is of either kind.
+        is_cold = cached is False or options.text("cache_dir") is None
+        self.effective["compile_warm_ms" if cached else "compile_cold_ms" if is_cold else "compile_ms"] = (
+            took_ms
+        )
+        return compiled
 
-    def _read_back(self, core: Any, options: LoadOptions) -> None:
+    def _refused(
+        self, model: Any, device: str, config: Dict[str, str], options: LoadOptions, text: str
+    ) -> Exception:
+        """Return the error of a compilation that failed: of the option, the precision, the device or the model."""
+        if any(word in text for word in _NO_DEVICE):
+            return RuntimeUnavailable(
+                "OpenVINO cannot open the device {}: {} Is it there, free, and its driver installed?".format(
+                    device, text
+                ),
+                runtime=self.name,
+                package=None,
+            )
+        if any(word in text for word in _NO_MEMORY):
+            return OutOfMemory("OpenVINO cannot compile this model for {}: {}".format(device, text))
+        words = [word.strip(".") for word in re.split(r"[\s;:,']+", text)]
+        for key, value in config.items():
+            if key == PRECISION_HINT and key in words and key not in options.values:
+                return PrecisionUnsupported(
+                    "OpenVINO {} has no {} on {}: {}".format(api.release(), options.precision, device, text),
+                    precision=options.precision,
+                    supported=sorted(HINTS),
+                )
+            if key in words or (key in options.values and value in words):
+                return OptionInvalid(
+                    "OpenVINO refuses {}={} on {}: {}".format(key, value, device, text),
+                    option=key,
+                    value=value,
+                )
+        advice = (
+            " Give a batch, or shape.<input>: the model's shapes are dynamic." if model.is_dynamic() else ""
+        )
+        return ModelInvalid("OpenVINO cannot compile this model for {}: {}{}".format(device, text, advice))
+
+    def _read_back(self, device: str, options: LoadOptions) -> None:
         """Record the settings in effect; say where they differ from those asked for."""
-        read = {}
-        names = dict(_KEYS, devices="EXECUTION_DEVICES", inference_precision="INFERENCE_PRECISION_HINT")
-        for key, vendor in names.items():
-            try:
-                read[key] = _text(self._compiled.get_property(vendor))
-            except RuntimeError:
-                continue  # this device has no such property
-        device = read.pop("devices", self._device(options))
-        read.pop("cache_dir", None)
-        read["hint"] = read.get("hint", "").lower()
-        self.effective.update(read, device=device)
-        try:
-            self.effective["device_name"] = str(
-                core.get_property(device.split(",")[0], "FULL_DEVICE_NAME")
-            ).strip()
-        except RuntimeError:
-            pass
+        names = dict(KEYS, devices="EXECUTION_DEVICES", inference_precision=PRECISION_HINT)
+        del names["cache_dir"]
+        found = {key: api.read_property(self._compiled, vendor) for key, vendor in names.items()}
+        read = {key: api.words(value) for key, value in found.items() if value is not None}
+        executes = read.pop("devices", device)
+        if "hint" in read:
+            read["hint"] = read["hint"].lower()
+        self.effective.update(read, execution_devices=executes)
+        # GPU is the name of the first of them, which OpenVINO calls GPU.0 itself.
+        self.effective["device"] = device if executes == device + ".0" else executes
+        name = api.read_property(self._get_core(), executes.split(",")[0], "FULL_DEVICE_NAME")
+        if name is not None:
+            self.effective["device_name"] = str(name).strip()
         for key in ("threads", "streams"):
             asked, got = options.text(key), read.get(key)
             if asked not in (None, "AUTO") and got is not None and asked != got:
                 self.fallbacks.append("{}={} requested, but OpenVINO uses {}.".format(key, asked, got))
 
     def _judge_precision(self, of_file: str, asked: Optional[str]) -> None:
-        counts = _compute_precisions(self._compiled)
-        hinted = self.effective.get("inference_precision", "")
-        default = hinted if hinted in ("float32", "float16", "bfloat16") else of_file
-        got = max(counts, key=lambda name: counts[name]) if counts else default
+        counts = precision.of_layers(self._compiled)
+        device = self.effective["execution_devices"].split(",")[0].strip("()")
+        can = api.read_property(self._get_core(), device, "OPTIMIZATION_CAPABILITIES") or []
+        got = precision.executed(counts, self.effective.get("inference_precision"), can, of_file)
         self.effective["precision"] = got
         self.effective["compute_layers"] = ",".join("{}:{}".format(p, n) for p, n in sorted(counts.items()))
-        if "int8" in (asked, got) and asked not in (None, got):
-            raise PrecisionUnsupported(
-                "{} was asked for, but {} OpenVINO executes a file in 8 bits exactly if it is quantised.".format(
-                    asked, "this file is quantised." if got == "int8" else "this file is not quantised."
-                ),
-                precision=asked,
-                supported=["int8"] if got == "int8" else sorted(_HINTS),
-            )
-        if asked is not None and asked != got:
-            self.fallbacks.append("{} requested, but OpenVINO executes {} on this device.".format(asked, got))
-        if asked is None and of_file != got:
-            self.fallbacks.append("The file is {}, but OpenVINO executes {}.".format(of_file, got))
+        refusal, fallback = precision.verdict(of_file, asked, got)
+        if refusal is not None:
+            supported = ["int8"] if of_file == got == "int8" else sorted(HINTS)
+            raise PrecisionUnsupported(refusal, precision=asked, supported=supported)
+        if fallback is not None:
+            self.fallbacks.append(fallback)
 
 
-def _core() -> Any:
-    import openvino
-
-    return openvino.Core()
-
-
-def _reason(error: BaseException) -> str:
-    """Return the sentence of an OpenVINO message without its trail of source files."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and not line.startswith("Exception from ")]
-    return one_line(RuntimeError(" ".join(kept) or str(error)))
+def _device(options: LoadOptions) -> str:
+    return str(options.text("device", "CPU")).upper()
 
 
 def _port_name(port: Any) -> str:
@@ -329,46 +285,4 @@ def _tensor_spec(name: str, port: Any, quantisation: Dict[str, Tuple[float, int]
     shape = port.partial_shape
     dims = [] if shape.rank.is_dynamic else [-1 if d.is_dynamic else int(d.get_length()) for d in shape]
     scale, zero_point = quantisation.get(name, (None, None))
-    return TensorSpec(name, _DTYPES.get(kind, kind), dims, scale, zero_point)
-
-
-def _text(value: Any) -> str:
-    """Return a property as our words: types by numpy's names, enumerations and lists as plain text."""
-    if hasattr(value, "get_type_name"):
-        kind = str(value.get_type_name())
-        return _DTYPES.get(kind, kind)
-    if isinstance(value, (list, tuple, set)):
-        return ",".join(_text(item) for item in value)
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return str(getattr(value, "name", value)).lower() if not isinstance(value, str) else value.strip()
-
-
-def _file_precision(model: Any) -> str:
-    """Return int8 if the model quantises, else the floating type of most of its weights."""
-    counts: Dict[str, int] = {}
-    for op in model.get_ops():
-        kind = op.get_type_name()
-        if kind == "FakeQuantize":
-            return "int8"
-        if kind == "Constant":
-            name = _DTYPES.get(str(op.get_element_type().get_type_name()), "")
-            if name in _HINTS:
-                counts[name] = counts.get(name, 0) + int(op.get_byte_size())
-    return max(counts, key=lambda name: counts[name]) if counts else "float32"
-
-
-def _compute_precisions(compiled: Any) -> Dict[str, int]:
-    """Return how many layers that compute run in which precision, from the executed graph."""
-    counts: Dict[str, int] = {}
-    for op in compiled.get_runtime_model().get_ordered_ops():
-        info = op.get_rt_info()
-        if "layerType" not in info or "runtimePrecision" not in info:
-            continue
-        layer = info["layerType"].astype(str).lower()
-        if not any(word in layer for word in _COMPUTE):
-            continue
-        kind = info["runtimePrecision"].astype(str).lower()
-        name = "int8" if kind in ("i8", "u8") else _DTYPES.get(kind, kind)
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    return TensorSpec(name, api.DTYPES.get(kind, kind), dims, scale, zero_point)
