@@ -45,8 +45,7 @@ class InferModelEngine(Engine):
         self.input_streams = [self._stream(one, is_output=False) for one in self._model.inputs]
         self.output_streams = [self._stream(one, is_output=True) for one in self._model.outputs]
         self._configured = self._model.configure()
-        for key, value in sorted(settings.scheduler_settings.items()):
-            getattr(self._configured, "set_scheduler_" + key)(value)
+        settings.tell_scheduler(self._configured)
         if not self._is_scheduled:
             self._configured.activate()
         self.queue_frames = int(self._configured.get_async_queue_size())

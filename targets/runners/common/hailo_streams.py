@@ -37,6 +37,12 @@ class Settings:
             first = "scheduler_" + sorted(self.scheduler_settings)[0]
             raise OptionInvalid("The option {} needs scheduler=on.".format(first), option=first)
 
+    def tell_scheduler(self, network: Any) -> None:
+        """Pass the settings of the scheduler to a configured model or network group, which have the same names for it."""
+        setters = {"timeout_ms": "set_scheduler_timeout"}
+        for key, value in sorted(self.scheduler_settings.items()):
+            getattr(network, setters.get(key, "set_scheduler_" + key))(value)
+
 
 class Stream:
     """One input or output of a HEF. ``shape`` is one frame's, as HailoRT gives it; ``dtype`` is what crosses the interface."""

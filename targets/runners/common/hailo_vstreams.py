@@ -52,8 +52,7 @@ class VStreamsEngine(Engine):
                 "The HEF holds {} network groups; compile one model into a HEF.".format(len(groups))
             )
         self._group = groups[0]
-        for key, value in sorted(settings.scheduler_settings.items()):
-            getattr(self._group, "set_scheduler_" + key)(value)
+        settings.tell_scheduler(self._group)
         self._open_pipeline()
 
     def _open_pipeline(self) -> None:

@@ -108,8 +108,8 @@ def _ask() -> Dict[str, Any]:
 
 def describe() -> Dict[str, str]:
     """Return name, fingerprint, clock and number of the DPU's cores: only what xdputil tells."""
-    answer = query()
-    kernels = [one for one in answer.get("kernels", []) if isinstance(one, dict)]
+    listed = query().get("kernels")
+    kernels = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     found: Dict[str, str] = {}
     if kernels:
         first = kernels[0]

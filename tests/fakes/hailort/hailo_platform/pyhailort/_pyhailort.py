@@ -162,7 +162,7 @@ def read_hef(source: Any) -> Dict[str, Any]:
 def check_runs_on(model: Dict[str, Any], ids: List[str]) -> None:
     """Fail with 93 if a HEF is for another chip."""
     for one in devices():
-        if one["id"] in ids and model["architecture"] not in _RUNS_ON[one["architecture"]]:
+        if one["id"] in ids and model["architecture"] not in _RUNS_ON.get(one["architecture"], ()):
             fail(93)
 
 
