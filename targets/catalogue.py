@@ -24,6 +24,7 @@ BUILT_IN = {
     "akida": "targets.runners.akida:AkidaRunner",
     "hailort": "targets.runners.hailort:HailoRtRunner",
     "vitisai": "targets.runners.vitisai:VitisAiRunner",
+    "tensorrt": "targets.runners.tensorrt:TensorRtRunner",
 }
 VARIABLE = "WATTFARM_RUNNERS"
 

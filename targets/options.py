@@ -112,12 +112,12 @@ class LoadOptions:
         """What the runtime shall be tuned for; None where nothing was said."""
         return self.choice("scenario", SCENARIOS)
 
-    def shapes(self) -> Dict[str, Tuple[int, ...]]:
-        """Return the shapes given as ``shape.<input>=1,3,224,224``."""
+    def shapes(self, prefix: str = SHAPE_PREFIX) -> Dict[str, Tuple[int, ...]]:
+        """Return the shapes given as ``shape.<input>=1,3,224,224``, or under another prefix."""
         found = {}
         for key, value in self.values.items():
-            if key.startswith(SHAPE_PREFIX):
-                found[key[len(SHAPE_PREFIX) :]] = _shape(key, value)
+            if key.startswith(prefix):
+                found[key[len(prefix) :]] = _shape(key, value)
         return found
 
 

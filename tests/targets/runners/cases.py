@@ -275,4 +275,23 @@ CASES = [
         bad_device=("npu7", "dpu"),
         effective={"runner": "dpu", "dpu_subgraphs": "1"},
     ),
+    *(
+        Case(
+            "tensorrt",
+            label,
+            onnx_model,
+            ("tensorrt/shared", f"tensorrt/{shape}", "cuda/shared", f"cuda/{binding}"),
+            {"tensorrt": version},
+            options={"engine_cache": "off"},
+            device="gpu:0",
+            bad_device=("npu7", "gpu:0"),
+            effective={"cuda_binding": module, "precision_from": "engine inspector"},
+        )
+        for label, version, shape, binding, module in (
+            ("8.2", "8.2.1.8", "bindings", "with_pycuda", "pycuda.driver"),
+            ("8.5", "8.5.2.2", "both", "old_binding", "cuda.cudart"),
+            ("10", "10.3.0", "names", "with_cupy", "cupy.cuda.runtime"),
+            ("11", "11.4.0", "names", "new_binding", "cuda.bindings.runtime"),
+        )
+    ),
 ]

@@ -1,0 +1,1 @@
+"""A fake of cuda-bindings (CUDA 12 and later)."""

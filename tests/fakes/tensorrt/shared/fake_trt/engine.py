@@ -1,0 +1,344 @@
+"""The runtime, engines and contexts: what they do; the packages give it the names of their version."""
+
+import json
+import threading
+import weakref
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import fake_gpu
+import faking
+import numpy as np
+import onnx_net
+
+from fake_trt.base import (
+    DTYPES,
+    DataType,
+    ILogger,
+    NullPointer,
+    Severity,
+    TensorFormat,
+    TensorLocation,
+    check_logger,
+    load_fault,
+    need_driver,
+)
+from fake_trt.building import unpack
+
+Shape = Tuple[int, ...]
+
+
+class Tensor:
+    """An input or output of an engine."""
+
+    def __init__(self, port: onnx_net.Port, is_input: bool, shape: Shape, has_int64: bool) -> None:
+        self.name = port.name
+        self.is_input = is_input
+        self.shape = shape
+        # Before 10 TensorRT has no INT64: the parser makes INT32 of it.
+        self.dtype = DataType.INT32 if port.dtype == "int64" and not has_int64 else DTYPES[port.dtype]
+        self.numpy = "int32" if self.dtype == DataType.INT32 else port.dtype
+
+
+class RuntimeCore:
+    """Makes engines of plans; None, and a line in the log, where it cannot."""
+
+    engine_class: Any = None
+    version = ""
+    is_null_without_driver = False
+
+    def __new__(cls, logger: ILogger) -> Any:
+        if not need_driver(check_logger(logger), cls.is_null_without_driver):
+            return NullPointer()
+        return super().__new__(cls)
+
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+        self.DLA_core = -1
+        faking.trip("load")
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
+        problem = self._problem(bytes(serialized_engine))
+        if problem is not None:
+            self._logger.log(Severity.ERROR, problem)
+            return None
+        head, data = unpack(bytes(serialized_engine))
+        return type(self).engine_class(self._logger, head, data)
+
+    def _problem(self, plan: bytes) -> Optional[str]:
+        found = unpack(plan)
+        if found is None:
+            return (
+                "1: [stdArchiveReader.cpp::StdArchiveReader::32] Error Code 1: Serialization (Serialization assertion "
+                "magicTagRead == kMAGIC_TAG failed.Magic tag does not match)"
+            )
+        if load_fault() == "deserialize":
+            return "4: [runtime.cpp::deserializeCudaEngine::66] Error Code 4: Internal Error (Engine deserialization failed.)"
+        head = found[0]
+        may_differ = head["is_compatible"] and getattr(self, "engine_host_code_allowed", False)
+        if head["version"] != self.version and not may_differ:
+            return (
+                "6: The engine plan file is not compatible with this version of TensorRT, expecting library version {} got "
+                "{}, please rebuild.".format(self.version, head["version"])
+            )
+        gpu = fake_gpu.properties(fake_gpu.current_device())
+        if head["capability"] != [gpu["major"], gpu["minor"]]:
+            return (
+                "6: The engine plan file is generated on an incompatible device, expecting compute {}.{} got compute "
+                "{}.{}, please rebuild.".format(gpu["major"], gpu["minor"], *head["capability"])
+            )
+        return None
+
+
+class Inspector:
+    """Tells what the layers are; without details only their names."""
+
+    def __init__(self, head: Dict[str, Any], net: onnx_net.Net, is_open: bool) -> None:
+        self._head = head
+        self._net = net
+        self._is_open = is_open
+        self.execution_context: Any = None
+
+    def get_engine_information(self, format: Any) -> str:  # noqa: A002 - the vendor's name
+        if not self._head["is_detailed"] or faking.settings().get("inspector") == "names":
+            return json.dumps({"Layers": [node.name or node.op for node in self._net.nodes], "Bindings": []})
+        return json.dumps({"Layers": [self._layer(node) for node in self._net.nodes], "Bindings": []})
+
+    def _layer(self, node: onnx_net.Node) -> Dict[str, Any]:
+        precision = self._head["precision"]
+        is_product = node.op in ("MatMul", "Gemm")
+        kind = {"float32": "Float", "float16": "Half", "bfloat16": "BF16", "int8": "Int8"}[precision]
+        layout = "Row major linear {} format".format({"Float": "FP32", "Half": "FP16"}.get(kind, kind))
+        if self._is_open and self.execution_context is None:
+            layout = "N/A due to dynamic shapes"
+        found: Dict[str, Any] = {
+            "Name": node.name or node.op,
+            "LayerType": "MatrixMultiply" if is_product else "PointWiseV2",
+            "Inputs": [{"Name": node.inputs[0], "Location": "Device", "Format/Datatype": layout}],
+            "TacticValue": "0x0000000000000003",
+        }
+        if is_product and precision == "int8":  # takes its input from a layer in float
+            found["Inputs"][0]["Format/Datatype"] = "Row major linear FP32"
+            found["Weights"] = {"Type": "Int8", "Count": 32}
+        return found
+
+
+class EngineCore:
+    """What an engine is; ``tensors`` in the order of its bindings."""
+
+    has_int64 = False
+    shares_profiles = False
+    context_class: Any = None
+
+    def __init__(self, logger: ILogger, head: Dict[str, Any], data: bytes) -> None:
+        self._logger = logger
+        self._head = head
+        self._net = onnx_net.read(data)
+        shapes = {name: tuple(shape) for name, shape in head["shapes"].items()}
+        self._tensors = [Tensor(port, True, shapes[port.name], self.has_int64) for port in self._net.inputs]
+        self._is_open = any(-1 in tensor.shape for tensor in self._tensors)
+        smallest = {t.name: t.shape for t in self._tensors} if not self._is_open else self._profile(0, 0)
+        found, has_data_shapes = self._infer(smallest)
+        for port in self._net.outputs:
+            shape = tuple(
+                -1 if self._is_open and at == 0 else size for at, size in enumerate(found[port.name])
+            )
+            self._tensors.append(
+                Tensor(port, False, (shape[0], -1) if has_data_shapes else shape, self.has_int64)
+            )
+        self._has_data_shapes = has_data_shapes
+        self._users: Dict[int, Any] = {}  # profile -> weak reference to its context
+
+    def __del__(self) -> None:
+        faking.trip("close")
+
+    def _profile(self, index: int, end: int) -> Dict[str, Shape]:
+        return {name: tuple(ends[end]) for name, ends in self._head["profiles"][index].items()}
+
+    def _infer(self, shapes: Dict[str, Shape]) -> Tuple[Dict[str, Shape], bool]:
+        """Return the shapes of the outputs, and whether they depend on the data."""
+        feeds = {port.name: np.ones(shapes[port.name], port.dtype) for port in self._net.inputs}
+        outputs = self._net.run(feeds)
+        return {name: array.shape for name, array in outputs.items()}, any(
+            n.op == "NonZero" for n in self._net.nodes
+        )
+
+    def _compute(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        scale = self._head["scale"]
+        if scale is not None:
+            feeds = {
+                name: (np.clip(np.rint(x / scale), -127, 127) * scale).astype(x.dtype)
+                for name, x in feeds.items()
+            }
+        precision = self._head["precision"]
+        return self._net.run(feeds, precision if precision in ("float16", "bfloat16") else "float32")
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        return max(1, len(self._head["profiles"]))
+
+    @property
+    def device_memory_size(self) -> int:
+        return 4096
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._net.nodes)
+
+    def create_engine_inspector(self) -> Inspector:
+        return Inspector(self._head, self._net, self._is_open)
+
+    def create_execution_context(self) -> Any:
+        if load_fault() == "context":
+            self._logger.log(
+                Severity.ERROR,
+                "2: [executionContext.cpp::ExecutionContext::414] Error Code 2: OutOfMemory (no further information)",
+            )
+            return None
+        return type(self).context_class(self)
+
+
+class ContextCore:
+    """What a context does. One enqueue reads its inputs' memory and writes its outputs' when the stream runs."""
+
+    def __init__(self, engine: EngineCore) -> None:
+        self.engine = engine
+        self._engine = engine
+        self._shapes: Dict[str, Shape] = {}
+        self._addresses: Dict[str, int] = {}
+        self._allocators: Dict[str, Any] = {}
+        self._profile = -1
+        self._is_busy = threading.Lock()
+        if self._may_use(0):
+            self._use(0)
+
+    def _log(self, text: str) -> bool:
+        self._engine._logger.log(Severity.ERROR, text)
+        return False
+
+    def _may_use(self, profile: int) -> bool:
+        """Before 8.6 a profile serves one context at a time, if shapes are open."""
+        engine = self._engine
+        if not engine._is_open or engine.shares_profiles or engine._head["shares_profile"]:
+            return True
+        user = engine._users.get(profile)
+        return user is None or user() in (None, self)
+
+    def _use(self, profile: int) -> None:
+        if self._profile >= 0:
+            self._engine._users.pop(self._profile, None)
+        self._engine._users[profile] = weakref.ref(self)
+        self._profile = profile
+        self._shapes = {}
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if not 0 <= profile_index < self._engine.num_optimization_profiles:
+            return self._log("3: Parameter check failed: profile index {}".format(profile_index))
+        if not self._may_use(profile_index):
+            return self._log(
+                "3: Profile {} has been chosen by another IExecutionContext.".format(profile_index)
+            )
+        self._use(profile_index)
+        return True
+
+    def _input(self, name: str) -> Tensor:
+        return next(tensor for tensor in self._engine._tensors if tensor.name == name)
+
+    def _set_shape(self, name: str, shape: Shape) -> bool:
+        engine = self._engine
+        if fake_gpu.fault_at("infer") == "shape":
+            return self._log("3: [executionContext.cpp::setInputShape::2264] Error Code 3: API Usage Error")
+        if self._profile < 0:
+            return self._log("9: [executionContext.cpp] no optimization profile has been chosen.")
+        if engine._is_open:
+            low, high = engine._profile(self._profile, 0)[name], engine._profile(self._profile, 2)[name]
+        else:
+            low = high = self._input(name).shape
+        if len(shape) != len(low) or not all(a <= b <= c for a, b, c in zip(low, shape, high)):
+            return self._log(
+                "3: [executionContext.cpp::setInputShape::2264] Error Code 3: Internal Error (Parameter check failed, condition: "
+                "engineDims.d[i] == dims.d[i]. Static dimension mismatch while setting input shape.)"
+            )
+        self._shapes[name] = tuple(shape)
+        return True
+
+    def _input_shapes(self) -> Optional[Dict[str, Shape]]:
+        """Return the shapes of the inputs; None while one of them is still open."""
+        found = {t.name: self._shapes.get(t.name, t.shape) for t in self._engine._tensors if t.is_input}
+        return None if any(-1 in shape for shape in found.values()) else found
+
+    def _shape(self, name: str) -> Shape:
+        tensor, shapes = self._input(name), self._input_shapes()
+        if shapes is None:
+            return self._shapes.get(name, tensor.shape)
+        if tensor.is_input:
+            return shapes[name]
+        found, has_data_shapes = self._engine._infer(shapes)
+        return (found[name][0], -1) if has_data_shapes else found[name]
+
+    def _enqueue(self, stream: int) -> bool:
+        fault = faking.trip("infer")
+        if self._input_shapes() is None:
+            return self._log(
+                "3: [executionContext.cpp::enqueueInternal::795] Error Code 3: API Usage Error (shapes are not all set)"
+            )
+        if fault == "enqueue":
+            try:
+                fake_gpu.stick(700)
+            except fake_gpu.GpuError as error:
+                return self._log(
+                    "1: [genericReformat.cuh::copyRunKernel::1435] Error Code 1: Cuda Runtime ({})".format(
+                        error
+                    )
+                )
+        if fake_gpu.fault_at("infer") == "capture" and fake_gpu.is_capturing(stream):
+            return self._log(
+                "1: [defaultAllocator.cpp] Error Code 1: Cuda Runtime (not permitted when stream is capturing)"
+            )
+        work = self._work(dict(self._input_shapes() or {}), dict(self._addresses), fault == "illegal")
+        try:
+            fake_gpu.queue(stream, work)
+        except fake_gpu.GpuError as error:
+            return self._log("1: [executionContext.cpp] Error Code 1: Cuda Runtime ({})".format(error))
+        return True
+
+    def _work(
+        self, shapes: Dict[str, Shape], addresses: Dict[str, int], is_illegal: bool
+    ) -> Callable[[], None]:
+        def work() -> None:
+            if is_illegal:
+                fake_gpu.stick(700)
+            if not self._is_busy.acquire(False):
+                fake_gpu.stick(700)  # two threads in one context
+            try:
+                faking.delay()
+                self._run(shapes, addresses)
+            finally:
+                self._is_busy.release()
+
+        return work
+
+    def _run(self, shapes: Dict[str, Shape], addresses: Dict[str, int]) -> None:
+        feeds = {}
+        for tensor in (t for t in self._engine._tensors if t.is_input):
+            size = int(np.prod(shapes[tensor.name])) * np.dtype(tensor.numpy).itemsize
+            data = fake_gpu.read(addresses.get(tensor.name, 0), size)
+            feeds[tensor.name] = np.frombuffer(data, dtype=tensor.numpy).reshape(shapes[tensor.name])
+        found = self._engine._compute(feeds)
+        for tensor in (t for t in self._engine._tensors if not t.is_input):
+            array = np.ascontiguousarray(found[tensor.name].astype(tensor.numpy))
+            address = addresses.get(tensor.name, 0)
+            if tensor.name in self._allocators:
+                address = self._allocate(tensor.name, array)
+            if array.nbytes:
+                fake_gpu.write(address, array.tobytes())
+
+    def _allocate(self, name: str, array: Any) -> int:
+        raise NotImplementedError
+
+
+def names_of(tensors: List[Tensor], is_input: bool) -> List[str]:
+    """Return the names of inputs or outputs."""
+    return [tensor.name for tensor in tensors if tensor.is_input == is_input]
+
+
+LINEAR, ON_DEVICE = TensorFormat.LINEAR, TensorLocation.DEVICE
