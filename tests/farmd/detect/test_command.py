@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 from tests.farmd.detect.fakeroot import FakeRoot
 from tests.serving import ROOT
 from tests.targets.interpreters import oldest
+from tests.targets.runners.cases import CASES
 
 FAKES = ROOT / "tests" / "targets" / "fakes"
+OPEN = ("onnxruntime", "openvino", "litert", "tvm", "akida", "ncnn")
+"""Runtimes that farmd's own interpreter may have: its own come first."""
 FAKE_RUNNER = "WATTFARM_RUNNERS=fake=wattfarm_fakes:FakeRunner"
 
 
@@ -73,17 +77,21 @@ def test_for_programs_with_a_named_environment(tmp_path: Path) -> None:
     assert 'board = "hailo-8"' in found["farmd_toml"]
 
 
-def test_a_vendor_package_that_is_only_in_the_system_is_found(tmp_path: Path) -> None:
-    """A Raspberry Pi with a Hailo-8: the runner that is really there answers, against the vendor's fake."""
-    fakes = ROOT / "tests" / "fakes"
-    root = FakeRoot(tmp_path / "root").device_tree("Raspberry Pi 5 Model B Rev 1.0", "raspberrypi,5-model-b")
-    root.pci("0001:01:00.0", "1e60:2864").file("dev/hailo0").file("usr/lib/libhailort.so.4.23.0")
-    root.python("usr/bin/python3.11", fakes, fakes / "hailort", interpreter=oldest())
-    done = farmd("--detect", "--root", root.path)
+def test_each_vendor_package_is_found_in_its_own_interpreter(tmp_path: Path) -> None:
+    """A machine with one interpreter a vendor: the real runners answer, against the vendors' fakes."""
+    vendors = {case.runtime: case for case in CASES if case.is_fake and case.runtime not in OPEN}
+    root = FakeRoot(tmp_path / "root")
+    for number, case in enumerate(vendors.values(), 10):
+        env = case.environment()
+        packages = [Path(place) for place in env.pop("PYTHONPATH").split(":")]
+        words = " ".join(f"{name}={shlex.quote(value)}" for name, value in env.items())
+        root.python(f"usr/bin/python3.{number}", *packages, interpreter=oldest(), env=words)
+    done = farmd("--detect", "--json", "--root", root.path)
     assert done.returncode == 0, done.stderr
-    assert f'hailort = "{root.path}/usr/bin/python3.11"   # hailort 4.' in done.stdout
-    assert "Accelerator: A Hailo-8 is on PCI 0001:01:00.0 (/dev/hailo0)." in done.stderr
-    assert "Missing: " not in done.stderr
+    found = json.loads(done.stdout)["runtimes"]
+    expected = {name: f"{root.path}/usr/bin/python3.{number}" for number, name in enumerate(vendors, 10)}
+    assert {"tensorrt", "hailort", "edgetpu", "vitisai"} <= set(expected)
+    assert {name: found.get(name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(

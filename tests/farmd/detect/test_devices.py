@@ -13,6 +13,7 @@ from farmd.detect import board, devices
 from farmd.detect.ids import KINDS, Kind
 from farmd.detect.runtimes import hints_of
 from targets.boards import load_board
+from targets.catalogue import BUILT_IN
 from tests.farmd.detect.fakeroot import FakeRoot
 
 BOARDS = board.catalogue()
@@ -99,6 +100,7 @@ def test_a_library_is_found_where_distributions_put_it(tmp_path: Path) -> None:
 def test_every_kind_can_say_what_is_missing(kind: Kind) -> None:
     assert kind.name.startswith(("A ", "An ", "The "))
     assert kind.runtimes
+    assert set(kind.runtimes) <= set(BUILT_IN)
     assert kind.pci or kind.usb or kind.soc or kind.is_told
     assert all(re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{4}|\*)", number) for number in kind.pci + kind.usb)
     if kind.nodes and not (kind.is_told and not kind.node):

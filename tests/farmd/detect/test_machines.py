@@ -15,10 +15,9 @@ from farmd.detect import command, runtimes
 from farmd.detect.findings import Findings
 from farmd.detect.proposal import farmd_toml
 from farmd.detect.runtimes import Interpreter, Runtime
+from targets.catalogue import BUILT_IN
 from tests.farmd.detect.fakeboards import MACHINES, FakeBoard
 from tests.farmd.detect.fakeroot import FakeRoot
-
-NAMES = ("onnxruntime", "openvino", "litert", "tensorrt", "edgetpu", "hailort", "vitisai", "tvm", "akida")
 
 
 def answers(paths: Iterable[Path], works: Mapping[str, Mapping[str, str]]) -> list[Interpreter]:
@@ -30,7 +29,7 @@ def answers(paths: Iterable[Path], works: Mapping[str, Mapping[str, str]]) -> li
             Runtime(
                 name, has.get(name, ""), name in has, "" if name in has else f"{name} cannot be imported."
             )
-            for name in NAMES
+            for name in sorted(BUILT_IN)
         ]
         found.append(Interpreter(path, tuple(infos)))
     return found
@@ -104,3 +103,13 @@ def test_every_reason_against_a_runtime_is_told_once(tmp_path: Path, monkeypatch
     several = replace(findings, interpreters=[findings.interpreters[0], replace(system, runtimes=(told,))])
     (sentence,) = [one for one in several.missing() if "tensorrt" in one]
     assert f"{sys.executable}: tensorrt cannot be imported. {system.path}: the driver is missing." in sentence
+
+
+def test_the_exit_code_says_whether_anything_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for works, code in (({}, 1), ({"": {"litert": "2.3.0"}}, 0)):
+        monkeypatch.setattr(runtimes, "ask_all", lambda paths, works=works: answers(paths, works))
+        assert command.run(command.Request(root=tmp_path)) == code
+        told = capsys.readouterr().err
+        assert ("Missing: No runtime works here" in told) == bool(code)
