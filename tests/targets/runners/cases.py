@@ -42,7 +42,7 @@ class Case:
     batch        the batch that is asked for; None where the file has one that cannot be changed
     precision    the effective precision of a load that asks for none
     refused      a precision that this model cannot be given, and a word of the refusal; None: it takes all
-    device       the effective device
+    device       the effective device; None: whichever of its kind this machine has
     bad_device   a device that is not there, and a word of the refusal; None where the runtime has no choice
     effective    further settings that a load must have in effect
     """
@@ -57,7 +57,7 @@ class Case:
     batch: int | None = 2
     precision: str = "float32"
     refused: tuple[str, str] | None = ("int8", "quantise")
-    device: str = "cpu"
+    device: str | None = "cpu"
     bad_device: tuple[str, str] | None = ("npu7", "cpu")
     effective: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,6 +126,11 @@ def inputs_for(spec: dict[str, Any], batch: int = 1, seed: int = 5) -> dict[str,
 def onnx_model(folder: Path) -> tuple[Path, str]:
     """y = relu(x @ w + b), open batch."""
     return build_onnx(folder / "small.onnx"), "onnx"
+
+
+def half_model(folder: Path) -> tuple[Path, str]:
+    """The same in float16, with a batch of one that cannot be changed."""
+    return build_onnx(folder / "half.onnx", dtype="float16", batch=1), "onnx"
 
 
 def tflite_model(folder: Path) -> tuple[Path, str]:
@@ -202,6 +207,27 @@ CASES = [
     ),
     Case("openvino", "onnx", onnx_model),
     Case("openvino", "tflite", tflite_model),
+    Case(
+        "openvino",
+        "gpu",
+        onnx_model,
+        fakes=("openvino", "openvino/new"),
+        options={"device": "GPU"},
+        device="gpu",
+        bad_device=("npu7", "gpu.1"),
+        effective={"execution_devices": "GPU.0", "inference_precision": "float32"},
+    ),
+    Case(
+        "openvino",
+        "myriad-2022.3",
+        half_model,
+        fakes=("openvino", "openvino/old"),
+        options={"device": "MYRIAD"},
+        batch=None,
+        precision="float16",
+        device="myriad",
+        bad_device=("npu7", "myriad"),
+    ),
     Case("openvino", "ir", ir_model),
     Case("litert", "tflite", tflite_model),
     Case(
@@ -257,7 +283,7 @@ CASES = [
         hef_model,
         ("hailort",),
         precision="int8",
-        refused=("float32", "compiled"),
+        refused=("float32", "quantise"),
         device="0000:01:00.0",
         bad_device=("npu7", "0000:01:00.0"),
         effective={"api": "infer_model", "io": "native"},
