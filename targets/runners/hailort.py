@@ -5,9 +5,10 @@ InferVStreams.
 Source: hailo-ai/hailort 4.17.1, 4.23.0 and 5.2.0, bindings/python; HailoRT User Guide.
 """
 
+import contextlib
 from typing import Any, Callable, Optional
 
-from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, PrecisionUnsupported
+from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, TargetsError
 from targets.formats import hef_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.runner import Runner
@@ -16,6 +17,7 @@ from targets.runners.common.hailo_async import InferModelEngine
 from targets.runners.common.hailo_errors import is_vendors, status_of, translate
 from targets.runners.common.hailo_streams import MAX_BATCH, Engine, Settings
 from targets.runners.common.hailo_vstreams import VStreamsEngine
+from targets.runners.common.vendor import keep_precision
 from targets.tensors import ModelSpec, Tensors
 
 _NOT_COMPATIBLE = 93
@@ -62,7 +64,8 @@ class HailoRtRunner(Runner):
             # HailoRT 4.17 runs the scheduler in a service of its own; before that and beside it, off is the plain way.
             is_scheduled = is_async if settings.scheduler is None else settings.scheduler == "on"
             self._vdevice = hailo_device.open_vdevice(vendor, ids, is_scheduled)
-            ids, identity = hailo_device.identify(self._vdevice)
+            opened, identity = hailo_device.identify(self._vdevice)
+            ids = ids if set(ids) == set(opened) else opened  # HailoRT may tell them in another order
             self.effective.update(identity, device=",".join(ids), precision="int8")
             self._note(facts, settings, is_scheduled)
             self._engine = self._create(vendor, path, settings, is_scheduled, is_async, ids[0])
@@ -70,18 +73,13 @@ class HailoRtRunner(Runner):
             return self._accept(settings, options)
         except Exception as error:
             # The base class closes only what was loaded, and a device that stays open is lost to everybody.
-            self._close()
+            with contextlib.suppress(TargetsError):
+                self._close()
             raise self._load_error(error, path, facts) if is_vendors(error) else error
 
     def _refuse(self, options: LoadOptions) -> None:
         """Refuse what HailoRT cannot give."""
-        if options.precision not in (None, "int8"):
-            raise PrecisionUnsupported(
-                "A HEF is quantised when it is compiled and runs as it is; {} cannot be had. Leave the precision out, or "
-                "say int8.".format(options.precision),
-                precision=options.precision,
-                supported=["int8"],
-            )
+        keep_precision("HailoRT", "int8", options.precision)
         if options.text("threads") is not None:
             raise OptionInvalid(
                 "HailoRT computes on the device; it takes no option threads.", option="threads"

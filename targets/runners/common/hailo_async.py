@@ -84,14 +84,14 @@ class InferModelEngine(Engine):
         """Bindings, configured model, model: in this order, for a VDevice released before them ends in a SIGSEGV."""
         configured, self._configured = self._configured, None
         self._slots = {}
+        self._model = None
+        if configured is None:
+            return
         try:
-            if configured is not None:
-                if not self._is_scheduled:
-                    configured.deactivate()
-                configured.__exit__(None, None, None)
+            if not self._is_scheduled:
+                configured.deactivate()
         finally:
-            del configured
-            self._model = None
+            configured.__exit__(None, None, None)
 
 
 class _Slot:

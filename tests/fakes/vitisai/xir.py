@@ -104,10 +104,7 @@ class Graph:
                 data = file.read()
             return Graph(json.loads(data[data.index(b"{") :].decode()))
         except (OSError, ValueError):
-            fake_dpu.fatal(
-                "graph_imp.cpp:514",
-                "Check failed: pb_graph.ParseFromIstream(&pb_file) cannot parse " + xmodel,
-            )
+            fake_dpu.fatal("serialize_v2.cpp:905", "[UNI_LOG][FATAL][XIR_READ_PB_FAILURE] file = " + xmodel)
             raise
 
     def get_name(self) -> str:

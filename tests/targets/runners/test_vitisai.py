@@ -294,9 +294,7 @@ wrong = {
     "dtype": lambda: runner.execute_async([good.astype("uint8")], out),
     "short": lambda: runner.execute_async([good[:, :3].copy()], out),
     "strides": lambda: runner.execute_async([np.zeros((1, 6, 6, 6), "int8")[..., ::2]], out),
-    "attribute": lambda: runner.get_input_tensors()[0].get_attr("nothing"),
     "file": lambda: xir.Graph.deserialize("/nowhere"),
-    "part": lambda: vart.Runner.create_runner(graph.get_root_subgraph(), "run"),
 }
 wrong[sys.argv[2]]()
 """
@@ -308,9 +306,7 @@ wrong[sys.argv[2]]()
         ("dtype", "unsupported data type"),
         ("short", "read past the end of a short array"),
         ("strides", "as if it were in C order"),
-        ("attribute", "doesn't contain attribute nothing"),
-        ("file", "cannot parse /nowhere"),
-        ("part", "not a DPU subgraph"),
+        ("file", "[XIR_READ_PB_FAILURE] file = /nowhere"),
     ],
 )
 def test_the_fake_ends_the_process_as_the_vendor_does(tmp_path: Path, wrong: str, line: str) -> None:
