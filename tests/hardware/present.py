@@ -22,6 +22,14 @@ def coral_model(_folder: Path) -> tuple[Path, str]:
     return CORAL, "tflite"
 
 
+def quantised_model(_folder: Path) -> tuple[Path, str]:
+    """MLPerf Tiny's visual wake words in 8 bits."""
+    path = MODELS / "mlperf_tiny" / "vww_96_int8.tflite"
+    if not path.exists():
+        pytest.skip(f"needs the trained model {path.name} in {path.parent}")
+    return path, "tflite"
+
+
 def given(variable: str, fmt: str) -> Make:
     """Return what finds a compiled model that only its owner's compiler can make, by an environment variable."""
 
@@ -34,16 +42,36 @@ def given(variable: str, fmt: str) -> Make:
     return find
 
 
+def on(runtime: str, label: str, make: Make, precision: str = "float32", **options: str) -> Case:
+    """Return a case on whichever device of its kind there is."""
+    refused = None if precision == "float32" else ("float32", "")
+    batch = 2 if make is onnx_model else None
+    return Case(
+        runtime,
+        label,
+        make,
+        options=options,
+        batch=batch,
+        precision=precision,
+        refused=refused,
+        device=None,
+        bad_device=None,
+    )
+
+
 HARDWARE = [
-    Case("onnxruntime", "cuda", onnx_model, options={"device": "cuda"}, device="cuda", bad_device=None),
-    Case(
-        "onnxruntime", "tensorrt", onnx_model, options={"device": "tensorrt"}, device="tensorrt", bad_device=None
-    ),
-    Case("openvino", "gpu", onnx_model, options={"device": "GPU"}, device="gpu.0", bad_device=None),
-    Case(
-        "openvino", "npu", onnx_model, options={"device": "NPU"}, device="npu", precision="float16", bad_device=None
-    ),
-]  # fmt: skip
+    on("onnxruntime", "cuda", onnx_model, device="cuda"),
+    on("onnxruntime", "tensorrt", onnx_model, device="tensorrt"),
+    on("openvino", "gpu", onnx_model, device="GPU"),
+    on("openvino", "npu", onnx_model, "float16", device="NPU"),
+    on("tensorrt", "gpu", onnx_model),
+    on("edgetpu", "coral", coral_model, "int8"),
+    on("litert", "vx", quantised_model, "int8", delegate="vx"),
+    on("litert", "ethos-u", given("WATTFARM_ETHOSU_MODEL", "tflite"), "int8", delegate="ethos-u"),
+    on("hailort", "hef", given("WATTFARM_HEF", "hef"), "int8"),
+    on("vitisai", "xmodel", given("WATTFARM_XMODEL", "xmodel"), "int8"),
+    on("akida", "chip", given("WATTFARM_FBZ", "akida"), "int8", device="0"),
+]
 """A failure here is a finding about that hardware: our expectations of it come from documents alone."""
 SOFTWARE = [case for case in CASES if not case.is_fake]
 

@@ -53,7 +53,7 @@ def _check_description(case: Case, described: dict[str, Any]) -> None:
     asked = {} if case.batch is None else {"batch": str(case.batch)}
     assert described["requested"] == {**case.options, **asked}
     assert described["effective"]["precision"] == case.precision
-    assert described["effective"]["device"].lower() == case.device
+    assert described["effective"]["device"].lower() == case.device or case.device is None
     assert case.effective.items() <= described["effective"].items()
     assert described["fallbacks"] == []
 

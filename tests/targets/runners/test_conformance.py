@@ -55,5 +55,6 @@ def test_options_and_formats(worker: WorkerClient, tmp_path: Path, case: Case) -
 
 
 @each_fake
+@pytest.mark.slow
 def test_its_death_is_the_workers_alone(tmp_path: Path, case: Case) -> None:
     suite.dies_alone(tmp_path, case)
