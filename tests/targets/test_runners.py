@@ -55,42 +55,6 @@ def test_without_a_batch_the_first_dimension_stays_free(
     assert worker.benchmark()[0]["batch"] == 1
 
 
-def test_onnxruntime_reports_float16_that_the_cpu_lacks(worker: WorkerClient, tmp_path: Path) -> None:
-    need("onnxruntime")
-    described = worker.load(
-        build_onnx(tmp_path / "m", dtype="float16"), "onnxruntime", "onnx", precision="float16"
-    )["describe"]
-    casts = described["effective"]["precision"] == "float32"
-    assert casts == bool(described["fallbacks"])
-    assert described["effective"]["precision"] in ("float16", "float32")
-    worker.call("unload")
-    error = worker.error(
-        "load", path=str(tmp_path / "m"), runtime="onnxruntime", format="onnx", precision="float32", batch=None,
-        options={},
-    )  # fmt: skip
-    assert error.kind == "PrecisionUnsupported"
-    assert error.details["supported"] == ["float16"]
-
-
-def test_onnxruntime_reports_nodes_that_fell_back_to_the_cpu(worker: WorkerClient, tmp_path: Path) -> None:
-    """The Azure provider is in the stock package and takes no node of this model."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("this ONNX Runtime has no second provider")
-    options = {"provider": "AzureExecutionProvider"}
-    described = worker.load(build_onnx(tmp_path / "m"), "onnxruntime", "onnx", options=options)["describe"]
-    assert described["effective"]["provider"] == "CPUExecutionProvider"
-    assert described["effective"]["device"] == "cpu"
-    (fallback,) = described["fallbacks"]
-    assert "nodes run on the CPU" in fallback
-    worker.call("unload")
-    error = worker.error(
-        "load", path=str(tmp_path / "m"), runtime="onnxruntime", format="onnx", precision=None, batch=None,
-        options={"provider": "AzureExecutionProvidr"},
-    )  # fmt: skip
-    assert "did you mean 'AzureExecutionProvider'" in error.message
-
-
 def test_throughput_tuning_changes_what_the_runtime_does(worker: WorkerClient, tmp_path: Path) -> None:
     need("onnxruntime")
     path = build_onnx(tmp_path / "m")
@@ -113,73 +77,6 @@ def test_a_quantised_file_is_int8_and_only_that(worker: WorkerClient, tmp_path: 
         "load", path=str(path), runtime=runtime, format="onnx", precision="float32", batch=None, options={}
     )
     assert error.kind == "PrecisionUnsupported"
-
-
-def openvino_capabilities() -> list[str]:
-    openvino = pytest.importorskip("openvino")
-    return list(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-
-
-@pytest.mark.parametrize(("asked", "capability"), [("float16", "FP16"), ("bfloat16", "BF16")])
-def test_openvino_tells_what_it_made_of_a_precision(
-    worker: WorkerClient, tmp_path: Path, asked: str, capability: str
-) -> None:
-    has = openvino_capabilities()
-    described = worker.load(build_onnx(tmp_path / "m"), "openvino", "onnx", precision=asked, batch=1)[
-        "describe"
-    ]
-    got = described["effective"]["precision"]
-    if capability in has:
-        assert got == asked
-        assert described["fallbacks"] == []
-    else:
-        assert got != asked
-        assert described["fallbacks"] == [f"{asked} requested, but OpenVINO executes {got} on this device."]
-
-
-def test_openvino_keeps_the_precision_of_the_file_by_itself(worker: WorkerClient, tmp_path: Path) -> None:
-    """Left alone, OpenVINO turns float32 into bfloat16 on a CPU that has it; asked for nothing, we do not."""
-    need("openvino")
-    effective = worker.load(build_onnx(tmp_path / "m"), "openvino", "onnx")["describe"]["effective"]
-    assert effective["precision"] == "float32"
-
-
-def test_openvino_does_not_choose_the_device_unasked(worker: WorkerClient, tmp_path: Path) -> None:
-    need("openvino")
-    path = build_onnx(tmp_path / "m")
-    base = {"path": str(path), "runtime": "openvino", "format": "onnx", "precision": None, "batch": None}
-    for device in ("AUTO", "auto:CPU", "MULTI:CPU", "HETERO:CPU"):
-        error = worker.error("load", options={"device": device}, **base)
-        assert error.kind == "OptionInvalid"
-        assert "allow_auto=1" in error.message
-    described = worker.call("load", options={"device": "AUTO", "allow_auto": "1"}, **base)["describe"]
-    assert described["effective"]["device"] == "CPU"
-
-
-def test_openvino_takes_and_checks_the_vendors_own_options(worker: WorkerClient, tmp_path: Path) -> None:
-    need("openvino")
-    path = build_onnx(tmp_path / "m")
-    base = {"path": str(path), "runtime": "openvino", "format": "onnx", "precision": None, "batch": None}
-    for options, message in (
-        ({"NUM_STREAM": "2"}, "did you mean 'NUM_STREAMS'"),
-        ({"NUM_STREAMS": "zz"}, "NUM_STREAMS=zz"),
-        ({"NUM_STREAMS": "2", "streams": "2"}, "say the same"),
-        ({"streams": "two"}, "whole number"),
-        ({"hint": "fast"}, "latency, throughput"),
-    ):
-        error = worker.error("load", options=options, **base)
-        assert error.kind == "OptionInvalid", options
-        assert message in error.message
-    described = worker.call("load", options={"streams": "2", "threads": "4096"}, **base)["describe"]
-    assert described["effective"]["streams"] == "2"
-    (fallback,) = described["fallbacks"]
-    assert "threads=4096 requested" in fallback
-
-
-def test_a_cached_file_needs_no_suffix(worker: WorkerClient, tmp_path: Path) -> None:
-    need("openvino")
-    path = build_onnx(tmp_path / ("ab" * 32))
-    assert worker.load(path, "openvino", "onnx")["spec"]["inputs"][0]["name"] == "x"
 
 
 needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason=f"needs the trained models at {MODELS}")
@@ -274,18 +171,6 @@ def test_litert_tells_the_weights_of_a_dynamic_range_model(worker: WorkerClient)
         "effective"
     ]
     assert (effective["precision"], effective["weights"]) == ("float32", "float32:5,int8:5")
-
-
-@needs_models
-def test_openvino_tells_when_it_runs_a_quantised_file_in_float(worker: WorkerClient) -> None:
-    """OpenVINO executes most of this uint8 model in float32: found in the executed graph, told, never hidden."""
-    need("openvino")
-    path = MODELS / "coral" / "mobilenet_v2_1.0_224_quant.tflite"
-    described = worker.load(path, "openvino", "tflite", batch=1)["describe"]
-    assert "int8" in described["effective"]["compute_layers"]
-    if described["effective"]["precision"] != "int8":
-        (fallback,) = described["fallbacks"]
-        assert fallback.startswith("The file is int8, but OpenVINO executes")
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "litert"])
