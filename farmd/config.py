@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
-import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,38 +18,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from farmd import readers
 from farmd.errors import ConfigInvalid
+from farmd.readers import Address as Address
+from farmd.readers import parse_address as parse_address
 
 SYSTEM_CONFIG = Path("/etc/wattfarm/farmd.toml")
 LOCAL_CONFIG = Path("farmd.toml")
+DEFAULT_ADDRESS = Address("127.0.0.1", 50051)
 GIB = 1 << 30
 MIB = 1 << 20
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the daemon listens; port 0 lets the kernel choose one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """Return "host:port", with brackets around an IPv6 host, as gRPC takes it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. A host name other than localhost counts as reachable."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ class Config:
 
     device: str = field(default_factory=default_device)
     board: str = field(default_factory=default_board)
-    listen: Address = Address("127.0.0.1", 50051)
+    listen: Address = DEFAULT_ADDRESS
     tls: TlsConfig | None = None
     state_dir: Path = field(default_factory=default_state_dir)
     cache_bytes: int = 8 * GIB
@@ -101,6 +80,8 @@ class Config:
     max_loaded_models: int = 8
     interpreters: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     default_interpreter: Path = field(default_factory=lambda: Path(sys.executable))
+    external: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Runtimes whose worker is an executable of its own: the command, its path first."""
     extra_worker_paths: tuple[Path, ...] = ()
     worker_env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     load_timeout_s: float = 600.0
@@ -117,6 +98,11 @@ class Config:
         """Return the Python that runs this runtime's worker."""
         return self.interpreters.get(runtime, self.default_interpreter)
 
+    def program_of(self, runtime: str) -> Path:
+        """Return what a runtime's worker is: an executable of its own, else a Python."""
+        command = self.external.get(runtime)
+        return Path(command[0]) if command else self.interpreter_of(runtime)
+
 
 @dataclass(frozen=True)
 class _Key:
@@ -127,80 +113,9 @@ class _Key:
     example: str
 
 
-def _name(value: Any, _base: Path) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError
-    return value
-
-
-def _path(value: Any, base: Path) -> Path:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError
-    return (base / Path(value).expanduser()).absolute()
-
-
-def _interpreter(value: Any, base: Path) -> Path:
-    path = _path(value, base)
-    if not (path.is_file() and os.access(path, os.X_OK)):
-        raise ValueError
-    return path
-
-
-def _paths(value: Any, base: Path) -> tuple[Path, ...]:
-    if not isinstance(value, list):
-        raise ValueError
-    return tuple(_path(entry, base) for entry in value)
-
-
-def _integer(lowest: int, highest: int) -> Callable[[Any, Path], int]:
-    def read(value: Any, _base: Path) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _seconds(lowest: float, highest: float) -> Callable[[Any, Path], float]:
-    def read(value: Any, _base: Path) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ValueError
-        if not math.isfinite(value) or not lowest <= value <= highest:
-            raise ValueError
-        return float(value)
-
-    return read
-
-
-def _boolean(value: Any, _base: Path) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _text(value: Any, _base: Path) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError
-    return value
-
-
-def parse_address(value: Any, _base: Path = Path()) -> Address:
-    """Read "host:port" or "[ipv6]:port"; ValueError if it is neither."""
-    if not isinstance(value, str):
-        raise ValueError
-    host, colon, port = value.rpartition(":")
-    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError
-    if host.startswith("[") and host.endswith("]"):
-        return Address(str(ipaddress.IPv6Address(host[1:-1])), int(port))
-    if not _HOST.fullmatch(host):
-        raise ValueError
-    return Address(host, int(port))
-
-
 def _seconds_key(key: str, lowest: float, highest: float, example: float) -> _Key:
     return _Key(
-        _seconds(lowest, highest),
+        readers.seconds(lowest, highest),
         f"a number of seconds from {lowest:g} to {highest:g}",
         f"{key} = {example:g}",
     )
@@ -208,42 +123,48 @@ def _seconds_key(key: str, lowest: float, highest: float, example: float) -> _Ke
 
 def _bytes_key(key: str, lowest: int, highest: int, example: str) -> _Key:
     return _Key(
-        _integer(lowest, highest), f"a whole number of bytes from {lowest} to {highest}", f"{key} = {example}"
+        readers.integer(lowest, highest),
+        f"a whole number of bytes from {lowest} to {highest}",
+        f"{key} = {example}",
     )
 
 
 _A_NAME = "a name of up to 63 letters, digits, '.', '_' and '-'"
-
 _KEYS: dict[str, _Key] = {
-    "device": _Key(_name, _A_NAME, 'device = "orin-1"'),
-    "board": _Key(_name, _A_NAME, 'board = "jetson-agx-orin"'),
+    "device": _Key(readers.name, _A_NAME, 'device = "orin-1"'),
+    "board": _Key(readers.name, _A_NAME, 'board = "jetson-agx-orin"'),
     "listen": _Key(parse_address, '"host:port" or "[ipv6]:port"', 'listen = "127.0.0.1:50051"'),
-    "state_dir": _Key(_path, "a path", 'state_dir = "/var/lib/wattfarm"'),
+    "state_dir": _Key(readers.path, "a path", 'state_dir = "/var/lib/wattfarm"'),
     "cache_bytes": _bytes_key("cache_bytes", MIB, 1 << 50, "8_589_934_592"),
     "max_model_bytes": _bytes_key("max_model_bytes", 1, 1 << 50, "4_294_967_296"),
     "max_message_bytes": _bytes_key("max_message_bytes", MIB, (1 << 31) - 1, "67_108_864"),
-    "max_loaded_models": _Key(_integer(1, 1000), "a whole number from 1 to 1000", "max_loaded_models = 8"),
+    "max_loaded_models": _Key(
+        readers.integer(1, 1000), "a whole number from 1 to 1000", "max_loaded_models = 8"
+    ),
     "default_interpreter": _Key(
-        _interpreter, "an executable Python", 'default_interpreter = "/usr/bin/python3"'
+        readers.executable, "an executable Python", 'default_interpreter = "/usr/bin/python3"'
     ),
     "extra_worker_paths": _Key(
-        _paths, "a list of paths", 'extra_worker_paths = ["/usr/lib/python3/dist-packages"]'
+        readers.paths, "a list of paths", 'extra_worker_paths = ["/usr/lib/python3/dist-packages"]'
     ),
     "load_timeout_s": _seconds_key("load_timeout_s", 0.1, 86_400, 600),
     "infer_timeout_s": _seconds_key("infer_timeout_s", 0.01, 86_400, 60),
     "benchmark_max_s": _seconds_key("benchmark_max_s", 0.1, 604_800, 3600),
     "drain_s": _seconds_key("drain_s", 0, 3600, 10),
-    "system_root": _Key(_path, "a path", 'system_root = "/"'),
+    "system_root": _Key(readers.path, "a path", 'system_root = "/"'),
 }
 _TLS_KEYS: dict[str, _Key] = {
-    "cert": _Key(_path, "the path of a PEM file", 'cert = "/etc/wattfarm/board.crt"'),
-    "key": _Key(_path, "the path of a PEM file", 'key = "/etc/wattfarm/board.key"'),
-    "client_ca": _Key(_path, "the path of a PEM file", 'client_ca = "/etc/wattfarm/clients.crt"'),
+    "cert": _Key(readers.path, "the path of a PEM file", 'cert = "/etc/wattfarm/board.crt"'),
+    "key": _Key(readers.path, "the path of a PEM file", 'key = "/etc/wattfarm/board.key"'),
+    "client_ca": _Key(readers.path, "the path of a PEM file", 'client_ca = "/etc/wattfarm/clients.crt"'),
 }
-_LEASE_KEYS: dict[str, _Key] = {"required": _Key(_boolean, "true or false", "required = true")}
-_INTERPRETER = _Key(_interpreter, "an executable Python", 'openvino = "/opt/openvino/bin/python3"')
-_ENVIRONMENT = _Key(_text, "a text", 'OMP_NUM_THREADS = "4"')
-_TABLES = ("tls", "lease", "interpreters", "worker_env")
+_LEASE_KEYS: dict[str, _Key] = {"required": _Key(readers.boolean, "true or false", "required = true")}
+_INTERPRETER = _Key(readers.executable, "an executable Python", 'openvino = "/opt/openvino/bin/python3"')
+_EXTERNAL = _Key(
+    readers.command, "a list of an executable and its arguments", 'npu = ["/opt/npu/worker", "--device", "0"]'
+)
+_ENVIRONMENT = _Key(readers.text, "a text", 'OMP_NUM_THREADS = "4"')
+_TABLES = ("tls", "lease", "interpreters", "external", "worker_env")
 
 
 def nearest(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -275,7 +196,7 @@ def _read_one(value: Any, key: _Key, where: str, name: str, base: Path) -> Any:
 
 def _read_open(table: Mapping[str, Any], key: _Key, where: str, prefix: str, base: Path) -> Mapping[str, Any]:
     """Read a table whose keys are free names: runtimes, or environment variables."""
-    pattern, wants = (_VARIABLE, "a variable's name") if key is _ENVIRONMENT else (_NAME, _A_NAME)
+    pattern, wants = (_VARIABLE, "a variable's name") if key is _ENVIRONMENT else (readers.NAME, _A_NAME)
     values = {}
     for name, value in table.items():
         if not pattern.fullmatch(name):
@@ -323,9 +244,16 @@ def from_document(document: Mapping[str, Any], where: str, base: Path, source: P
         values["interpreters"] = _read_open(
             tables["interpreters"], _INTERPRETER, where, "interpreters.", base
         )
+    if "external" in tables:
+        values["external"] = _read_open(tables["external"], _EXTERNAL, where, "external.", base)
     if "worker_env" in tables:
         values["worker_env"] = _read_open(tables["worker_env"], _ENVIRONMENT, where, "worker_env.", base)
     config = Config(**values, source=source)
+    for runtime in config.external:
+        if runtime in config.interpreters:
+            raise ConfigInvalid(
+                f"{where}: '{runtime}' is both in [interpreters] and in [external]; its worker is one or the other."
+            )
     if config.max_model_bytes > config.cache_bytes:
         raise ConfigInvalid(
             f"{where}: 'max_model_bytes' ({config.max_model_bytes}) is larger than 'cache_bytes' "
@@ -377,6 +305,10 @@ def override(config: Config, given: Mapping[str, str | None]) -> Config:
     return dataclasses.replace(config, **values)
 
 
+def _shown(entry: object) -> str:
+    return shlex.join(entry) if isinstance(entry, tuple) else str(entry)
+
+
 def summary(config: Config) -> str:
     """Return the settings as lines "key = value", the source first."""
     shown = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
@@ -386,7 +318,7 @@ def summary(config: Config) -> str:
         if isinstance(value, TlsConfig | LeaseConfig):
             value = {part.name: str(getattr(value, part.name)) for part in dataclasses.fields(value)}
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key}={entry}" for key, entry in value.items())
+            value = ", ".join(f"{key}={_shown(entry)}" for key, entry in value.items())
         elif isinstance(value, tuple):
             value = ", ".join(map(str, value))
         lines.append(f"  {name} = {'-' if value in (None, '') else value}")

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -75,14 +76,14 @@ def start(config: Config, runtime: str) -> tuple[Child, socket.socket, Path]:
 
     Raises WorkerUnstartable if the interpreter cannot be executed, DiskFull if there is no room for the directory.
     """
-    interpreter = config.interpreter_of(runtime)
-    if not os.access(interpreter, os.X_OK):
-        raise _unstartable(runtime, interpreter, "it is no executable file")
+    program = config.program_of(runtime)
+    if not os.access(program, os.X_OK):
+        raise _unstartable(config, runtime, "it is no executable file")
     directory = Path(tempfile.mkdtemp(dir=config.state_dir / WORK))
     ours, theirs = socket.socketpair()
     try:
         child = Child(
-            [*_die_with_us(), str(interpreter), "-m", "targets.worker", "--fd", str(theirs.fileno())],
+            [*_die_with_us(), *_command(config, runtime, theirs.fileno())],
             cwd=directory,
             env=environment(config),
             pass_fds=[theirs.fileno()],
@@ -90,17 +91,30 @@ def start(config: Config, runtime: str) -> tuple[Child, socket.socket, Path]:
     except OSError as error:
         ours.close()
         remove(directory)
-        raise _unstartable(runtime, interpreter, error.strerror or str(error)) from None
+        raise _unstartable(config, runtime, error.strerror or str(error)) from None
     finally:
         theirs.close()
     return child, ours, directory
 
 
-def _unstartable(runtime: str, interpreter: Path, why: str) -> errors.WorkerUnstartable:
+def _command(config: Config, runtime: str, descriptor: int) -> list[str]:
+    """Return the command of a runtime's worker: a Python, or by way of one an executable that speaks the same wire."""
+    wire = ["--fd", str(descriptor)]
+    command = config.external.get(runtime)
+    if command is None:
+        return [str(config.interpreter_of(runtime)), "-m", "targets.worker", *wire]
+    return [sys.executable, "-m", "targets.external", *wire, "--", *command]
+
+
+def _unstartable(config: Config, runtime: str, why: str) -> errors.WorkerUnstartable:
+    program = config.program_of(runtime)
+    kind, table = (
+        ("executable", "external") if runtime in config.external else ("interpreter", "interpreters")
+    )
     return errors.WorkerUnstartable(
-        f"The interpreter {interpreter} of the runtime '{runtime}' cannot be started ({why}); mend [interpreters] "
+        f"The {kind} {program} of the runtime '{runtime}' cannot be started ({why}); mend [{table}] "
         "in the board's farmd.toml.",
-        metadata={"runtime": runtime, "interpreter": interpreter},
+        metadata={"runtime": runtime, "interpreter": program},
     )
 
 

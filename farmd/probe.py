@@ -40,31 +40,32 @@ class RuntimeProbe:
 
 
 def probe_runtimes(config: Config) -> tuple[list[board_pb2.RuntimeInfo], bool]:
-    """Ask each distinct interpreter for its runtimes; return them, and whether all interpreters answered.
+    """Ask each distinct interpreter and each executable for its runtimes; return them, and whether all answered.
 
-    The runtimes of an interpreter that fails are unavailable, with its failure as their reason.
+    The runtimes of one that fails are unavailable, with its failure as their reason.
     """
     own: defaultdict[Path, list[str]] = defaultdict(list)
     for runtime, interpreter in config.interpreters.items():
         own[interpreter].append(runtime)
     found: dict[str, board_pb2.RuntimeInfo] = {}
     is_sure = True
-    for interpreter, runtimes in [(config.default_interpreter, None), *own.items()]:
+    external = [(config.program_of(runtime), [runtime]) for runtime in config.external]
+    for program, runtimes in [(config.default_interpreter, None), *own.items(), *external]:
         try:
-            infos = ask(config, interpreter, runtimes)
+            infos = ask(config, program, runtimes)
         except errors.FarmdError as error:
-            log.warning("The runtimes of %s cannot be told: %s", interpreter, error)
+            log.warning("The runtimes of %s cannot be told: %s", program, error)
             is_sure = False
             infos = [
-                board_pb2.RuntimeInfo(name=name, reason=error.message, interpreter=str(interpreter))
+                board_pb2.RuntimeInfo(name=name, reason=error.message, interpreter=str(program))
                 for name in runtimes or ()
             ]
         found.update((info.name, info) for info in infos)
     return [found[name] for name in sorted(found)], is_sure
 
 
-def ask(config: Config, interpreter: Path, runtimes: list[str] | None = None) -> list[board_pb2.RuntimeInfo]:
-    """Ask one interpreter of the settings for some runtimes, or for all of them where it is the default one.
+def ask(config: Config, program: Path, runtimes: list[str] | None = None) -> list[board_pb2.RuntimeInfo]:
+    """Ask one interpreter or executable of the settings for some runtimes, or for all where it is the default interpreter.
 
     Raises what starting a worker and talking to it can raise.
     """
@@ -73,14 +74,17 @@ def ask(config: Config, interpreter: Path, runtimes: list[str] | None = None) ->
     )
     try:
         reply = worker.request("probe", {"runtimes": runtimes}, timeout_s=PROBE_TIMEOUT_S)
-        return list(_infos(reply["runtimes"], interpreter))
+        infos = list(_infos(reply["runtimes"], program))
+        if runtimes is not None and [info.name for info in infos] != runtimes:
+            raise ValueError(f"it was asked for {', '.join(runtimes)}")
+        return infos
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise worker.ended(errors.WorkerGarbage, f"gave a probe that makes no sense ({error!r})") from None
     finally:
         worker.close()
 
 
-def _infos(entries: Iterable[Mapping[str, Any]], interpreter: Path) -> Iterable[board_pb2.RuntimeInfo]:
+def _infos(entries: Iterable[Mapping[str, Any]], program: Path) -> Iterable[board_pb2.RuntimeInfo]:
     for entry in entries:
         yield board_pb2.RuntimeInfo(
             name=entry["name"],
@@ -89,5 +93,5 @@ def _infos(entries: Iterable[Mapping[str, Any]], interpreter: Path) -> Iterable[
             reason=entry["reason"] or "",
             formats=entry["formats"],
             precisions=entry["precisions"],
-            interpreter=str(interpreter),
+            interpreter=str(program),
         )

@@ -91,7 +91,7 @@ class Worker:
         except errors.FarmdError as error:
             worker.kill()
             raise errors.WorkerUnstartable(
-                f"The worker of the runtime '{runtime}' did not start with {config.interpreter_of(runtime)}: "
+                f"The worker of the runtime '{runtime}' did not start with {config.program_of(runtime)}: "
                 f"{error.message}",
                 metadata=error.metadata,
             ) from None

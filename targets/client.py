@@ -47,7 +47,7 @@ class Client:
         self._replies: Dict[int, Message] = {}
         self._id = 0
         self._map: Optional[mmap.mmap] = None
-        self._map_bytes = map_bytes
+        self.map_bytes = map_bytes
 
     def __enter__(self: _C) -> _C:
         return self
@@ -74,15 +74,19 @@ class Client:
         A cancelled request may be answered before the ``cancel`` is: two threads of the worker write.
         """
         while number not in self._replies:
-            message = receive(self.sock)
-            if "event" in message:
-                self.events.append(message)
-            else:
-                self._replies[message["id"]] = message
+            self.listen()
         message = self._replies.pop(number)
         if not message["ok"]:
             raise error_from_json(message["error"])
         return message
+
+    def listen(self) -> None:
+        """Wait for one message and keep it."""
+        message = receive(self.sock)
+        if "event" in message:
+            self.events.append(message)
+        else:
+            self._replies[message["id"]] = message
 
     def call(self, op: str, **fields: Any) -> Message:
         """Send a request and wait for its reply."""
@@ -140,14 +144,20 @@ class Client:
         times = np.fromfile(str(self.folder / "times"), dtype="<i8")
         return times[: len(times) // 2], times[len(times) // 2 :]
 
+    def map_anew(self, map_bytes: int) -> None:
+        """Use another tensor file of that size from the next tensors on."""
+        self._map, self.map_bytes = None, map_bytes
+
     def _mapped(self) -> mmap.mmap:
         """Return the tensor file, made and told to the worker at the first need."""
         if self._map is None:
             path = self.folder / "tensors"
+            if path.exists():
+                path.unlink()  # the worker has it mapped: truncating it would take that away
             with path.open("w+b") as file:
-                file.truncate(self._map_bytes)
-                self._map = mmap.mmap(file.fileno(), self._map_bytes)
-            self.call("map", path=str(path), size_bytes=self._map_bytes)
+                file.truncate(self.map_bytes)
+                self._map = mmap.mmap(file.fileno(), self.map_bytes)
+            self.call("map", path=str(path), size_bytes=self.map_bytes)
         return self._map
 
 

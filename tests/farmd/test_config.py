@@ -48,6 +48,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         required = true
         [interpreters]
         openvino = "{sys.executable}"
+        [external]
+        npu = ["{sys.executable}", "--device", "0"]
         [worker_env]
         _OMP = "4"
         """,
@@ -68,6 +70,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.lease.required
     assert settings.interpreter_of("openvino") == Path(sys.executable)
     assert settings.interpreter_of("litert") == settings.default_interpreter
+    assert settings.external["npu"] == (sys.executable, "--device", "0")
+    assert settings.program_of("npu") == Path(sys.executable)
+    assert f"external = npu={sys.executable} --device 0" in config.summary(settings)
     assert dict(settings.worker_env) == {"_OMP": "4"}
 
 
@@ -105,6 +110,14 @@ def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
         ("extra_worker_paths = '/opt'", "'extra_worker_paths' must be a list of paths"),
         ("extra_worker_paths = [1]", "'extra_worker_paths' must be a list of paths"),
         ("state_dir = ''", "'state_dir' must be a path"),
+        ("[external]\nnpu = '/bin/sh'", "'external.npu' must be a list of an executable and its arguments"),
+        ("[external]\nnpu = []", "'external.npu' must be a list of an executable"),
+        ("[external]\nnpu = ['/does/not/exist']", "'external.npu' must be a list of an executable"),
+        ("[external]\nnpu = ['/bin/sh', 1]", "'external.npu' must be a list of an executable"),
+        (
+            "[external]\nn = ['/bin/sh']\n[interpreters]\nn = '/bin/sh'",
+            "both in [interpreters] and in [external]",
+        ),
         (
             "[interpreters]\nopenvino = '/does/not/exist'",
             "'interpreters.openvino' must be an executable Python",
