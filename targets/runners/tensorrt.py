@@ -11,7 +11,7 @@ import numpy as np
 
 from targets.errors import InferenceFailed, OptionInvalid, RuntimeUnavailable
 from targets.options import LoadOptions
-from targets.runner import Runner, one_line
+from targets.runner import Runner
 from targets.runners.common import trt_engine, trt_precision, trt_shapes
 from targets.runners.common.cuda import Cuda, CudaError, CudaMissingError, Device, open_cuda
 from targets.runners.common.trt_build import contexts_of
@@ -20,6 +20,7 @@ from targets.runners.common.trt_place import Place, place_of
 from targets.runners.common.trt_readback import ReadBack
 from targets.runners.common.trt_slot import Slot, need_context
 from targets.runners.common.trt_source import Source, usable_profiles
+from targets.runners.common.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec
 
 
@@ -70,14 +71,14 @@ class TensorRtRunner(Runner):
     @classmethod
     def version(cls) -> str:
         """Return TensorRT's version. The driver is asked first: without one, TensorRT hands out objects that crash on use."""
-        try:
-            version = str(importlib.import_module("tensorrt").__version__)
-        except Exception as error:  # a broken native library raises more than ImportError
-            raise cls._unavailable(
-                "TensorRT cannot be imported ({}) On a Jetson install JetPack's 'python3-libnvinfer' and use the system's "
-                "interpreter; elsewhere follow NVIDIA's TensorRT installation guide.".format(one_line(error)),
-                cls.package,
-            )
+        found = import_vendor(
+            cls.name,
+            "TensorRT",
+            cls.package,
+            ("tensorrt",),
+            "; on a Jetson 'apt install python3-libnvinfer' and use the system's interpreter",
+        )
+        version = str(getattr(found, "__version__", "of no version"))
         try:
             count = open_cuda().device_count()
         except CudaMissingError as error:

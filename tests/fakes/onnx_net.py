@@ -1,7 +1,7 @@
 """Reads a small ONNX file and computes it with numpy: the arithmetic behind the fakes that take ONNX.
 
-Knows what the tests' models are made of (MatMul, Gemm, Add, Relu, NonZero, QuantizeLinear, DequantizeLinear). Field numbers are
-those of onnx.proto. Runs in the worker, so in Python 3.6 syntax with numpy 1.19.
+Knows what the tests' models are made of (MatMul, Gemm, Add, Relu, NonZero, Reshape, QuantizeLinear, DequantizeLinear). Field
+numbers are those of onnx.proto. Runs in the worker, so in Python 3.6 syntax with numpy 1.19.
 """
 
 from typing import Any, Callable, Dict, Iterator, List, Tuple, Union
@@ -134,6 +134,7 @@ _OPERATORS: Dict[str, Callable[..., Array]] = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
     "NonZero": lambda a: np.array(np.nonzero(a)),
+    "Reshape": lambda a, shape: a.reshape([int(size) for size in shape]),
 }
 
 

@@ -242,7 +242,7 @@ def contexts_of(options: LoadOptions) -> int:
 
 def _parser_error(error: Any) -> str:
     """Return one error of the parser with the node it is about."""
-    text = " ".join(str(error.desc()).split())
+    text = " ".join(str(error.desc()).split()).rstrip(".")
     if not hasattr(error, "node_name"):  # since 8.6
         return text
     node: Tuple[str, str] = (str(error.node_operator()), str(error.node_name()))

@@ -68,6 +68,7 @@ class LayerType(enum.IntEnum):
     ACTIVATION = 1
     ELEMENTWISE = 7
     MATRIX_MULTIPLY = 15
+    SHUFFLE = 17
     CONSTANT = 19
     QUANTIZE = 37
     DEQUANTIZE = 38

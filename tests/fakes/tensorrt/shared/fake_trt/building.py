@@ -238,6 +238,7 @@ class BuilderCore:
             "is_compatible": "VERSION_COMPATIBLE" in config.flags_,
             "is_detailed": config.profiling_verbosity == ProfilingVerbosity.DETAILED,
             "profiles": [profile.shapes for profile in config.profiles],
+            "values": config.profiles[0].values if config.profiles else {},
             "shares_profile": config.features.get("PROFILE_SHARING_0806", False),
             "shapes": {
                 network.get_input(at).name: network.get_input(at).shape for at in range(network.num_inputs)

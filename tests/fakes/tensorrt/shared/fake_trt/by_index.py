@@ -1,6 +1,6 @@
 """The interface by the index of the binding: TensorRT 8 and 9."""
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from fake_trt.base import DataType, TensorFormat, TensorLocation
 from fake_trt.engine import ContextCore, EngineCore
@@ -35,7 +35,7 @@ class BindingsEngine(EngineCore):
         return TensorFormat.LINEAR
 
     def get_location(self, index: int) -> TensorLocation:
-        return TensorLocation.DEVICE
+        return TensorLocation.HOST if self._at(index).is_host else TensorLocation.DEVICE
 
     def get_profile_shape(self, profile_index: int, binding: int) -> List[Tuple[int, ...]]:
         if binding // len(self._tensors) != profile_index:
@@ -59,7 +59,19 @@ class BindingsContext(ContextCore):
         return self._shape(self._engine._tensors[binding % len(self._engine._tensors)].name)
 
     def set_shape_input(self, binding: int, shape: Sequence[int]) -> bool:
-        return self._log("3: binding {} is no shape".format(binding))
+        tensor = self._engine._tensors[binding % len(self._engine._tensors)]
+        if not tensor.is_host:
+            return self._log("3: binding {} is no shape".format(binding))
+        self._inputs[tensor.name] = [int(size) for size in shape]
+        return True
+
+    @property
+    def _inputs(self) -> Dict[str, List[int]]:
+        found: Dict[str, List[int]] = self.__dict__.setdefault("_shape_values", {})
+        return found
+
+    def _host_values(self, tensor: Any) -> Any:
+        return self._inputs.get(tensor.name)
 
     @property
     def all_binding_shapes_specified(self) -> bool:
@@ -67,7 +79,7 @@ class BindingsContext(ContextCore):
 
     @property
     def all_shape_inputs_specified(self) -> bool:
-        return True
+        return all(t.name in self._inputs for t in self._engine._tensors if t.is_host)
 
     def execute_async_v2(self, bindings: List[int], stream_handle: int) -> bool:
         if len(bindings) != len(self._engine._tensors) * self._engine.num_optimization_profiles:

@@ -1,8 +1,10 @@
 """The interface by the name of the tensor: TensorRT 8.5 and later."""
 
+import ctypes
 from typing import Any, List, Sequence, Tuple
 
 import fake_gpu
+import numpy as np
 
 from fake_trt.base import DataType, TensorFormat, TensorIOMode, TensorLocation
 from fake_trt.engine import ContextCore, EngineCore
@@ -41,7 +43,7 @@ class NamedEngine(EngineCore):
         return tuple(self._named(name).shape)
 
     def get_tensor_location(self, name: str) -> TensorLocation:
-        return TensorLocation.DEVICE
+        return TensorLocation.HOST if self._named(name).is_host else TensorLocation.DEVICE
 
     def get_tensor_format(self, name: str) -> TensorFormat:
         return TensorFormat.LINEAR
@@ -65,9 +67,20 @@ class NamedContext(ContextCore):
         self._addresses[name] = int(memory)
         return True
 
+    def _host_values(self, tensor: Any) -> Any:
+        address = self._addresses.get(tensor.name)
+        if not address:
+            return None
+        kind = np.dtype(tensor.numpy)
+        count = int(np.prod(tensor.shape))
+        return np.frombuffer(ctypes.string_at(address, count * kind.itemsize), kind).reshape(tensor.shape)
+
     def infer_shapes(self) -> List[str]:
         return [
-            t.name for t in self._engine._tensors if t.is_input and -1 in self._shapes.get(t.name, t.shape)
+            t.name
+            for t in self._engine._tensors
+            if t.is_input
+            and ((t.is_host and self._host_values(t) is None) or -1 in self._shapes.get(t.name, t.shape))
         ]
 
     def set_output_allocator(self, name: str, output_allocator: Any) -> bool:

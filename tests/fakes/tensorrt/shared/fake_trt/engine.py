@@ -3,7 +3,7 @@
 import json
 import threading
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import fake_gpu
 import faking
@@ -16,13 +16,12 @@ from fake_trt.base import (
     ILogger,
     NullPointer,
     Severity,
-    TensorFormat,
-    TensorLocation,
     check_logger,
     load_fault,
     need_driver,
 )
 from fake_trt.building import unpack
+from fake_trt.network import shape_inputs
 
 Shape = Tuple[int, ...]
 
@@ -30,8 +29,11 @@ Shape = Tuple[int, ...]
 class Tensor:
     """An input or output of an engine."""
 
-    def __init__(self, port: onnx_net.Port, is_input: bool, shape: Shape, has_int64: bool) -> None:
+    def __init__(
+        self, port: onnx_net.Port, is_input: bool, shape: Shape, has_int64: bool, is_host: bool = False
+    ) -> None:
         self.name = port.name
+        self.is_host = is_host
         self.is_input = is_input
         self.shape = shape
         # Before 10 TensorRT has no INT64: the parser makes INT32 of it.
@@ -134,13 +136,21 @@ class EngineCore:
         self._head = head
         self._net = onnx_net.read(data)
         shapes = {name: tuple(shape) for name, shape in head["shapes"].items()}
-        self._tensors = [Tensor(port, True, shapes[port.name], self.has_int64) for port in self._net.inputs]
+        on_host = shape_inputs(self._net)
+        self._tensors = [
+            Tensor(port, True, shapes[port.name], self.has_int64, port.name in on_host)
+            for port in self._net.inputs
+        ]
         self._is_open = any(-1 in tensor.shape for tensor in self._tensors)
-        smallest = {t.name: t.shape for t in self._tensors} if not self._is_open else self._profile(0, 0)
-        found, has_data_shapes = self._infer(smallest)
+        smallest = {t.name: t.shape for t in self._tensors}
+        if self._is_open:
+            smallest.update(self._profile(0, 0))
+        values = {name: ends[0] for name, ends in head["values"].items()}
+        found, has_data_shapes = self._infer(smallest, values)
         for port in self._net.outputs:
             shape = tuple(
-                -1 if self._is_open and at == 0 else size for at, size in enumerate(found[port.name])
+                -1 if on_host or (self._is_open and at == 0) else size
+                for at, size in enumerate(found[port.name])
             )
             self._tensors.append(
                 Tensor(port, False, (shape[0], -1) if has_data_shapes else shape, self.has_int64)
@@ -154,9 +164,10 @@ class EngineCore:
     def _profile(self, index: int, end: int) -> Dict[str, Shape]:
         return {name: tuple(ends[end]) for name, ends in self._head["profiles"][index].items()}
 
-    def _infer(self, shapes: Dict[str, Shape]) -> Tuple[Dict[str, Shape], bool]:
+    def _infer(self, shapes: Dict[str, Shape], values: Dict[str, Any]) -> Tuple[Dict[str, Shape], bool]:
         """Return the shapes of the outputs, and whether they depend on the data."""
         feeds = {port.name: np.ones(shapes[port.name], port.dtype) for port in self._net.inputs}
+        feeds.update(values)
         outputs = self._net.run(feeds)
         return {name: array.shape for name, array in outputs.items()}, any(
             n.op == "NonZero" for n in self._net.nodes
@@ -262,9 +273,18 @@ class ContextCore:
         return True
 
     def _input_shapes(self) -> Optional[Dict[str, Shape]]:
-        """Return the shapes of the inputs; None while one of them is still open."""
-        found = {t.name: self._shapes.get(t.name, t.shape) for t in self._engine._tensors if t.is_input}
-        return None if any(-1 in shape for shape in found.values()) else found
+        """Return the shapes of the inputs; None while one of them is still open, or one on the host has no values."""
+        inputs = [tensor for tensor in self._engine._tensors if tensor.is_input]
+        found = {t.name: self._shapes.get(t.name, t.shape) for t in inputs}
+        is_open = any(-1 in shape for shape in found.values())
+        return None if is_open or any(t.is_host and self._host_values(t) is None for t in inputs) else found
+
+    def _host_values(self, tensor: Tensor) -> Any:
+        """Return the values of an input on the host, None while they are not said."""
+        raise NotImplementedError
+
+    def _values(self) -> Dict[str, Any]:
+        return {t.name: self._host_values(t) for t in self._engine._tensors if t.is_host}
 
     def _shape(self, name: str) -> Shape:
         tensor, shapes = self._input(name), self._input_shapes()
@@ -272,7 +292,7 @@ class ContextCore:
             return self._shapes.get(name, tensor.shape)
         if tensor.is_input:
             return shapes[name]
-        found, has_data_shapes = self._engine._infer(shapes)
+        found, has_data_shapes = self._engine._infer(shapes, self._values())
         return (found[name][0], -1) if has_data_shapes else found[name]
 
     def _enqueue(self, stream: int) -> bool:
@@ -294,7 +314,9 @@ class ContextCore:
             return self._log(
                 "1: [defaultAllocator.cpp] Error Code 1: Cuda Runtime (not permitted when stream is capturing)"
             )
-        work = self._work(dict(self._input_shapes() or {}), dict(self._addresses), fault == "illegal")
+        work = self._work(
+            dict(self._input_shapes() or {}), dict(self._addresses), self._values(), fault == "illegal"
+        )
         try:
             fake_gpu.queue(stream, work)
         except fake_gpu.GpuError as error:
@@ -302,7 +324,7 @@ class ContextCore:
         return True
 
     def _work(
-        self, shapes: Dict[str, Shape], addresses: Dict[str, int], is_illegal: bool
+        self, shapes: Dict[str, Shape], addresses: Dict[str, int], values: Dict[str, Any], is_illegal: bool
     ) -> Callable[[], None]:
         def work() -> None:
             if is_illegal:
@@ -311,15 +333,15 @@ class ContextCore:
                 fake_gpu.stick(700)  # two threads in one context
             try:
                 faking.delay()
-                self._run(shapes, addresses)
+                self._run(shapes, addresses, values)
             finally:
                 self._is_busy.release()
 
         return work
 
-    def _run(self, shapes: Dict[str, Shape], addresses: Dict[str, int]) -> None:
-        feeds = {}
-        for tensor in (t for t in self._engine._tensors if t.is_input):
+    def _run(self, shapes: Dict[str, Shape], addresses: Dict[str, int], values: Dict[str, Any]) -> None:
+        feeds = dict(values)
+        for tensor in (t for t in self._engine._tensors if t.is_input and not t.is_host):
             size = int(np.prod(shapes[tensor.name])) * np.dtype(tensor.numpy).itemsize
             data = fake_gpu.read(addresses.get(tensor.name, 0), size)
             feeds[tensor.name] = np.frombuffer(data, dtype=tensor.numpy).reshape(shapes[tensor.name])
@@ -334,11 +356,3 @@ class ContextCore:
 
     def _allocate(self, name: str, array: Any) -> int:
         raise NotImplementedError
-
-
-def names_of(tensors: List[Tensor], is_input: bool) -> List[str]:
-    """Return the names of inputs or outputs."""
-    return [tensor.name for tensor in tensors if tensor.is_input == is_input]
-
-
-LINEAR, ON_DEVICE = TensorFormat.LINEAR, TensorLocation.DEVICE

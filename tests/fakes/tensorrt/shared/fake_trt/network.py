@@ -9,18 +9,25 @@ from fake_trt.base import DTYPES, ILogger, LayerType, Severity, check_logger, lo
 _LAYERS = {
     "MatMul": LayerType.MATRIX_MULTIPLY, "Gemm": LayerType.MATRIX_MULTIPLY, "Add": LayerType.ELEMENTWISE,
     "Relu": LayerType.ACTIVATION, "QuantizeLinear": LayerType.QUANTIZE, "DequantizeLinear": LayerType.DEQUANTIZE,
-    "NonZero": LayerType.NON_ZERO,
+    "NonZero": LayerType.NON_ZERO, "Reshape": LayerType.SHUFFLE,
 }  # fmt: skip
+
+
+def shape_inputs(net: onnx_net.Net) -> List[str]:
+    """Return the inputs whose values decide about shapes; they stay on the host."""
+    return [
+        node.inputs[1] for node in net.nodes if node.op == "Reshape" and node.inputs[1] not in net.constants
+    ]
 
 
 class ITensor:
     """An input or output of the network."""
 
-    def __init__(self, port: onnx_net.Port) -> None:
+    def __init__(self, port: onnx_net.Port, is_shape: bool = False) -> None:
         self.name = port.name
         self.dtype = DTYPES[port.dtype]
         self.shape = tuple(size if isinstance(size, int) else -1 for size in port.shape)
-        self.is_shape_tensor = False
+        self.is_shape_tensor = is_shape
 
 
 class ILayer:
@@ -47,7 +54,7 @@ class INetworkDefinition:
 
     def fill(self, data: bytes, net: onnx_net.Net) -> None:
         self.data, self.net = data, net
-        self._inputs = [ITensor(port) for port in net.inputs]
+        self._inputs = [ITensor(port, port.name in shape_inputs(net)) for port in net.inputs]
         self._outputs = [ITensor(port) for port in net.outputs]
         self._layers = [ILayer(name, LayerType.CONSTANT, "Constant") for name in net.constants]
         self._layers += [ILayer(node.name or node.op, _LAYERS[node.op], node.op) for node in net.nodes]
@@ -118,7 +125,13 @@ class OnnxParser:
                 'In node 3 (importFallbackPluginImporter): UNSUPPORTED_NODE: Assertion failed: creator && "Plugin not found"'
             )
         try:
-            self._network.fill(model, onnx_net.read(model))
+            net = onnx_net.read(model)
+            if _is_asymmetric(net):
+                return self._fail(
+                    "In node 0 (buildZeroPointTensor): Assertion failed: shiftIsAllZeros(zeroPoint): Non-zero zero point is not "
+                    "supported."
+                )
+            self._network.fill(model, net)
         except (ValueError, KeyError, UnicodeDecodeError) as error:
             return self._fail("Failed to parse ONNX model: {}".format(error))
         return True
@@ -136,6 +149,12 @@ class OnnxParser:
         return self._errors[index]
 
 
+def _is_asymmetric(net: onnx_net.Net) -> bool:
+    """Whether it quantises around anything but zero, which TensorRT's parser refuses on a GPU."""
+    zeros = [node.inputs[2] for node in net.nodes if node.op == "QuantizeLinear"]
+    return any(net.constants[name].any() for name in zeros)
+
+
 class NamedOnnxParser(OnnxParser):
     """Since 8.6."""
 
@@ -147,9 +166,13 @@ class IOptimizationProfile:
 
     def __init__(self) -> None:
         self.shapes: Dict[str, List[Tuple[int, ...]]] = {}
+        self.values: Dict[str, List[Tuple[int, ...]]] = {}
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002 - the vendor's names
         self.shapes[input] = [tuple(min), tuple(opt), tuple(max)]
+
+    def set_shape_input(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002
+        self.values[input] = [tuple(min), tuple(opt), tuple(max)]
 
     def __bool__(self) -> bool:
         return all(
