@@ -43,6 +43,7 @@ _RESET_ADVICE = (
 _BUSY_ADVICE = "another process holds it: end that one, or try again later"
 _ADVICE: Dict[int, Tuple[str, str]] = {
     4: ("it did not answer in time", "raise the option timeout_ms, or lower batch and in_flight"),
+    6: ("it is not valid now, or a buffer has another size", "see hailort.log"),
     15: ("the firmware speaks another protocol", _SAME_VERSION),
     16: ("the firmware has another version than the library", _SAME_VERSION),
     18: ("the firmware refused a control", "see hailort.log"),
@@ -99,9 +100,12 @@ def translate(error: BaseException, doing: str, otherwise: Callable[..., Targets
     ``otherwise`` is the kind where the status does not decide. Details: status, retry (whether trying again may help).
     """
     status = status_of(error)
-    meaning, advice = _ADVICE.get(-1 if status is None else status, ("", ""))
-    said = "{} (status {})".format(meaning, status) if meaning else one_line(error).rstrip(".")
-    message = "HailoRT cannot {}: {}; {}.".format(doing, said, advice or "see hailort.log")
+    if status in _ADVICE:
+        said = "{} (status {}); {}".format(_ADVICE[status][0], status, _ADVICE[status][1])
+    else:
+        said = one_line(error).rstrip(".")
+        said += "" if "hailort.log" in said else "; see hailort.log"
+    message = "HailoRT cannot {}: {}.".format(doing, said)
     details: Dict[str, Any] = {"status": status, "retry": status in _BUSY}
     if status in _MEMORY:
         return OutOfMemory(
