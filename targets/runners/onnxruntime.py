@@ -10,7 +10,7 @@ from targets.formats import onnx_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import thread_ids, usable_cores
 from targets.runner import Runner
-from targets.runners.common import ort_precision, ort_session
+from targets.runners.common import ort_plugins, ort_precision, ort_session
 from targets.runners.common.ort_assignment import Profile, recorded
 from targets.runners.common.ort_providers import (
     CPU,
@@ -80,8 +80,8 @@ class OnnxRuntimeRunner(Runner):
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         ort = self._vendor()
         of_file = onnx_file.read(path).precision
-        every = getattr(ort, "get_all_providers", ort.get_available_providers)()
-        provider = choose(options, ort.get_available_providers(), every)
+        available = ort.get_available_providers() + ort_plugins.found(ort)
+        provider = choose(options, available, getattr(ort, "get_all_providers", list)())
         plan = ort_precision.plan(provider, of_file, options.precision, provider_options(provider, options))
         self._choose_memory(options, provider)
         tf32 = ort_session.choose_tf32(provider, options, plan.precision)

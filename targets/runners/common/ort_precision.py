@@ -22,7 +22,7 @@ _FLAGS: Dict[str, Dict[str, str]] = {
         "int8": "migraphx_int8_enable", "float16": "migraphx_fp16_enable", "bfloat16": "migraphx_bf16_enable",
     },
     "ACLExecutionProvider": {"bfloat16": "enable_fast_math"},
-    "QNNExecutionProvider": {"float16": "enable_htp_fp16_precision"},
+    "QNNExecutionProvider": {"float16": "enable_htp_fp16_precision", "bfloat16": "htp_bf16_enable"},
 }  # fmt: skip
 _CALIBRATION = {
     "TensorrtExecutionProvider": "trt_int8_calibration_table_name",
@@ -87,11 +87,9 @@ def _by_flags(provider: str, of_file: str, asked: Optional[str], given: Dict[str
     for precision, flag in flags.items():
         if precision == wanted:
             _tell(told, flag, _on(flag), "precision={}".format(wanted))
-        elif (
-            asked not in (None, "int8") and precision in allowed
-        ):  # beside int8 they are what else is allowed
+        elif precision in allowed and asked not in (None, "int8"):  # beside int8 it is what else is allowed
             raise _contradiction(flag, given[flag], "precision={}".format(asked))
-        elif provider == "QNNExecutionProvider" and of_file == "float32":
+        elif flag == "enable_htp_fp16_precision" and of_file == "float32":
             told.setdefault(flag, "0")  # on by default: it would run float32 in float16 without a word
     return Plan(told, wanted, None)
 

@@ -2,7 +2,7 @@
 
 Sources: https://onnxruntime.ai/docs/execution-providers/ (a page each: CUDA, TensorRT, OpenVINO, QNN, XNNPACK, ACL, MIGraphX,
 DirectML, Vitis AI), Ryzen AI Software "Model Compilation and Deployment" for VitisAI, and the option tables of the providers'
-libraries in onnxruntime-gpu 1.31 and onnxruntime-openvino 1.24.
+libraries in onnxruntime-gpu 1.31, onnxruntime-openvino 1.24, onnxruntime-qnn 2.7 and onnxruntime-migraphx 1.27.
 """
 
 from typing import Dict, List, NamedTuple, Tuple
@@ -56,8 +56,15 @@ _OPENVINO_OPTIONS = (
 )  # fmt: skip
 _QNN_OPTIONS = (
     "backend_path", "backend_type", "htp_performance_mode", "htp_graph_finalization_optimization_mode", "htp_arch",
-    "soc_model", "device_id", "vtcm_mb", "rpc_control_latency", "enable_htp_fp16_precision", "qnn_context_priority",
-    "offload_graph_io_quantization", "profiling_level", "profiling_file_path",
+    "soc_model", "device_id", "vtcm_mb", "rpc_control_latency", "enable_htp_fp16_precision", "htp_bf16_enable",
+    "enable_htp_shared_memory_allocator", "enable_htp_spill_fill_buffer", "enable_htp_graph_splitting",
+    "htp_share_resource_optimization", "qnn_context_priority", "offload_graph_io_quantization", "profiling_level",
+    "profiling_file_path",
+)  # fmt: skip
+_MIGRAPHX_OPTIONS = (
+    "device_id", "migraphx_fp16_enable", "migraphx_bf16_enable", "migraphx_int8_enable",
+    "migraphx_int8_calibration_table_name", "migraphx_int8_use_native_calibration_table", "migraphx_exhaustive_tune",
+    "migraphx_mem_limit", "migraphx_model_cache_dir",
 )  # fmt: skip
 
 PROVIDERS: Dict[str, Provider] = {
@@ -82,12 +89,7 @@ PROVIDERS: Dict[str, Provider] = {
     "ACLExecutionProvider": Provider(
         "a build of ONNX Runtime with --use_acl", ("enable_fast_math",), on_cpu=True
     ),
-    "MIGraphXExecutionProvider": Provider(
-        "onnxruntime-migraphx",
-        ("device_id", "migraphx_fp16_enable", "migraphx_bf16_enable", "migraphx_int8_enable",
-         "migraphx_int8_calibration_table_name", "migraphx_exhaustive_tune", "migraphx_model_cache_dir"),
-        library="migraphx",
-    ),
+    "MIGraphXExecutionProvider": Provider("onnxruntime-migraphx", _MIGRAPHX_OPTIONS, library="migraphx"),
     "DmlExecutionProvider": Provider("onnxruntime-directml", ("device_id", "performance_preference", "device_filter")),
 }  # fmt: skip
 

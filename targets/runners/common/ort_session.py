@@ -11,6 +11,7 @@ from targets.errors import ModelInvalid, OptionInvalid, RuntimeUnavailable, Targ
 from targets.options import LoadOptions
 from targets.process import thread_ids, usable_cores
 from targets.runner import one_line
+from targets.runners.common import ort_plugins
 from targets.runners.common.ort_assignment import why_not_started
 from targets.runners.common.ort_providers import CPU, PREFIX, PROVIDERS, unlike
 
@@ -70,14 +71,19 @@ def threads_of(settings: Any, before: Set[str], provider: str, options: LoadOpti
 
 
 def start(ort: Any, path: str, settings: Any, provider: str, told: Dict[str, str]) -> Any:
-    """Start a session that fails where ONNX Runtime would go on on the CPU.
+    """Start a session that fails where ONNX Runtime would go on on the CPU. The settings may get the provider added.
 
     RuntimeUnavailable if the provider does not start, OptionInvalid if it does not take an option, ModelInvalid if the model
     cannot be built.
     """
+    named: Dict[str, Any] = {}
+    if provider in ort_plugins.found(ort):
+        ort_plugins.add(ort, settings, provider, told)
+    else:
+        named["providers"] = [(provider, told)]
     try:
-        # Without this a provider that raises is replaced by the CPU, with no more than a line on stdout.
-        session = ort.InferenceSession(path, settings, providers=[(provider, told)], enable_fallback=0)
+        # Without enable_fallback=0 a provider that raises is replaced by the CPU, with no more than a line on stdout.
+        session = ort.InferenceSession(path, settings, enable_fallback=0, **named)
     except MemoryError:
         raise
     except Exception as error:

@@ -33,10 +33,11 @@ ACL = {"provider": "ACLExecutionProvider"}
 X = np.random.default_rng(1).standard_normal((2, 8)).astype("float32")
 
 
-def start(**settings: Any) -> WorkerClient:
-    """Start a worker over the fake, told these settings."""
+def start(plugin: bool = False, **settings: Any) -> WorkerClient:
+    """Start a worker over the fake, told these settings; ``plugin`` puts a provider's own package beside it."""
+    folders = [FAKES, FAKES / "onnxruntime", *([FAKES / "onnxruntime" / "plugin"] if plugin else [])]
     env = {
-        "PYTHONPATH": f"{FAKES}:{FAKES / 'onnxruntime'}",
+        "PYTHONPATH": ":".join(map(str, folders)),
         "WATTFARM_FAKE": json.dumps(settings),
     }
     return WorkerClient(interpreter=oldest(), env=env)
@@ -274,3 +275,23 @@ def test_io_binding_keeps_tensors_on_the_device(worker: WorkerClient, model: Pat
     assert reply["outputs_finite"] is True
     worker.call("unload")
     assert "whole number" in refusal(worker, model, {**CUDA, "io_binding": "1", "ep.device_id": "x"}).message
+
+
+def test_a_provider_of_a_package_beside_is_registered(model: Path) -> None:
+    """QNN from its version 2 on: ONNX Runtime does not list it until its library is registered, once a process."""
+    inside = ["CUDAExecutionProvider"]
+    with start(plugin=True, providers=inside) as worker:
+        for precision in ("float32", "float16"):
+            described = load(worker, model, {"device": "qnn"}, precision)
+            assert described["effective"]["provider"] == "QNNExecutionProvider"
+            assert described["effective"]["nodes"] == "QNNExecutionProvider:3"
+            assert precision_of(worker.infer({"x": X})["y"]) == precision
+            worker.call("unload")
+    with start(plugin=True, providers=inside, plugin_devices=[]) as worker:
+        error = refusal(worker, model, {"device": "qnn"})
+        assert error.kind == "RuntimeUnavailable"
+        assert "onnxruntime-qnn finds no device here" in error.message
+    with start(plugin=True, providers=inside, fault="missing_plugin") as worker:
+        assert "cannot be loaded" in refusal(worker, model, {"device": "qnn"}).message
+    with start(plugin=True, providers=inside, version="1.14.0") as worker:
+        assert "built without QNNExecutionProvider" in refusal(worker, model, {"device": "qnn"}).message

@@ -1,7 +1,7 @@
 """SessionOptions and its enumerations."""
 
 import enum
-from typing import Any, Dict
+from typing import Any, Dict, List, Tuple
 
 
 class ExecutionMode(enum.Enum):
@@ -32,6 +32,7 @@ class SessionOptions:
         "intra_op_num_threads",
         "log_severity_level",
         "optimized_model_filepath",
+        "plugins",
         "profile_file_prefix",
     )
 
@@ -44,6 +45,7 @@ class SessionOptions:
         self.intra_op_num_threads = 0
         self.log_severity_level = -1
         self.optimized_model_filepath = ""
+        self.plugins: List[Tuple[str, Dict[str, str]]] = []
         self.profile_file_prefix = "onnxruntime_profile_"
 
     def add_session_config_entry(self, key: str, value: str) -> None:
@@ -57,3 +59,9 @@ class SessionOptions:
         if key not in self.entries:
             raise RuntimeError("SessionOptions does not have configuration with key: " + key)
         return self.entries[key]
+
+    def add_provider_for_devices(self, devices: List[Any], options: Dict[str, str]) -> None:
+        """Add a provider on some of its devices, which must be all of one kind and of one provider."""
+        if len({(device.ep_name, device.device.type) for device in devices}) != 1:
+            raise ValueError("All OrtEpDevice instances must refer to the same execution provider.")
+        self.plugins.append((devices[0].ep_name, dict(options)))

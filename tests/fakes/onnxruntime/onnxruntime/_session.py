@@ -27,6 +27,7 @@ from .capi.onnxruntime_pybind11_state import (
 VERSION = str(faking.settings().get("version", "1.31.1"))
 _NUMBERS = tuple(int(part) for part in VERSION.split(".")[:2])
 OLDEST = _NUMBERS < (1, 11)
+HAS_PLUGINS = _NUMBERS >= (1, 23)
 _TELLS_NODES = _NUMBERS >= (1, 24)
 _TYPES = {"float32": "float", "float16": "float16", "int8": "int8", "uint8": "uint8", "int64": "int64"}
 _NO_CPU = "session.disable_cpu_ep_fallback"
@@ -62,7 +63,7 @@ class InferenceSession:
         self._options = sess_options or SessionOptions()
         self._enable_fallback = OLDEST or int(kwargs.get("enable_fallback", 1)) == 1
         wanted = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers or []]
-        if not wanted:
+        if not wanted and not self._options.plugins:
             raise ValueError("This ORT build has {} enabled.".format(_providers.get_available_providers()))
         try:
             self._create(wanted)
@@ -76,7 +77,9 @@ class InferenceSession:
             self.disable_fallback()
 
     def _create(self, wanted: List[Any]) -> None:
-        self._started: List[Started] = []
+        self._started: List[Started] = (
+            [] if wanted else [Started(*plugin) for plugin in self._options.plugins]
+        )
         for name, options in wanted:
             if name not in _providers.get_available_providers():
                 warnings.warn(
