@@ -56,13 +56,8 @@ class Remote:
     def script(self, text: str, *, sudo: bool = False, timeout_s: float = STEP_TIMEOUT_S) -> Answer:
         """Run a POSIX shell script. It travels on stdin: no login shell gets to interpret it."""
         process = self.start(f"{'sudo -n ' if sudo else ''}sh -s")
-        with _ended(process):
-            try:
-                output, errors = process.communicate(text.encode(), timeout_s)
-            except subprocess.TimeoutExpired:
-                raise DeviceUnreachable(
-                    f"{self.target} did not finish a step within {timeout_s:g} s; look at its load, then deploy again."
-                ) from None
+        with self._ended(process):
+            output, errors = process.communicate(text.encode(), timeout_s)
         return self._answer(process.returncode, output, errors)
 
     def send(
@@ -73,9 +68,10 @@ class Remote:
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             process = self.start(line, output, errors)
             assert process.stdin is not None
-            with _ended(process), contextlib.suppress(BrokenPipeError), process.stdin:
-                _write_tar(files, process.stdin, sent)
-            process.wait(STEP_TIMEOUT_S)
+            with self._ended(process):
+                with contextlib.suppress(BrokenPipeError), process.stdin:
+                    _write_tar(files, process.stdin, sent)
+                process.wait(STEP_TIMEOUT_S)
             said = [_content(output), _content(errors)]
         return self._answer(process.returncode, *said)
 
@@ -92,6 +88,20 @@ class Remote:
                 f"'{self._prefix[0]}' cannot be run here ({error.strerror}); install the OpenSSH client, or name another "
                 "command with --ssh-command."
             ) from None
+
+    @contextmanager
+    def _ended(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """End the local client if the block is left by an exception: Ctrl-C, a signal, a time limit."""
+        try:
+            yield
+        except BaseException as error:
+            process.kill()
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise DeviceUnreachable(
+                    f"{self.target} did not finish a step within {error.timeout:g} s; look at its load, then deploy again."
+                ) from None
+            raise
 
     def _answer(self, code: int, output: bytes, errors: bytes) -> Answer:
         answer = Answer(code, output.decode(errors="replace"), errors.decode(errors="replace"))
@@ -118,8 +128,10 @@ def connect(target: str, command: str | None, options: Sequence[str]) -> Iterato
             raise UsageError("--ssh-command is empty; name the command that takes a host and a command line.")
         yield Remote([*words, *given], target)
         return
-    directory = Path(tempfile.mkdtemp(prefix="wf-ssh-"))  # short: a socket's path has room for 104 bytes
-    shared = ["ControlMaster=auto", f"ControlPath={directory}/%C", "ControlPersist=60", *_SSH_OPTIONS]
+    # A socket's path has room for 104 bytes on some systems, of which ssh takes 17 for itself while it makes one.
+    short = None if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108 (mkdtemp makes it ours alone)
+    directory = Path(tempfile.mkdtemp(prefix="wattfarm-", dir=short))
+    shared = ["ControlMaster=auto", f"ControlPath={directory}/ssh", "ControlPersist=60", *_SSH_OPTIONS]
     # The user's options first: ssh takes the first value that it meets.
     prefix = ["ssh", *given, *(part for option in shared for part in ("-o", option))]
     try:
@@ -128,17 +140,6 @@ def connect(target: str, command: str | None, options: Sequence[str]) -> Iterato
         if shutil.which("ssh"):
             subprocess.run([*prefix, "-O", "exit", target], capture_output=True, timeout=20, check=False)
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the local client if the block is left by an exception: Ctrl-C, a signal, a time limit."""
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
 
 
 def _write_tar(files: Iterable[Path], stream: IO[bytes], sent: Callable[[Path], None]) -> None:
