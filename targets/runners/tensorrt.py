@@ -78,7 +78,14 @@ class TensorRtRunner(Runner):
             ("tensorrt",),
             "; on a Jetson 'apt install python3-libnvinfer' and use the system's interpreter",
         )
-        version = str(getattr(found, "__version__", "of no version"))
+        if not hasattr(found, "Runtime"):  # a folder of that name on the path is importable, too
+            raise cls._unavailable(
+                "The module tensorrt at {} is not TensorRT; install it for this interpreter with 'pip install {}'.".format(
+                    list(getattr(found, "__path__", [])), cls.package
+                ),
+                cls.package,
+            )
+        version = str(found.__version__)
         try:
             count = open_cuda().device_count()
         except CudaMissingError as error:

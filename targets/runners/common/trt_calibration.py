@@ -123,7 +123,7 @@ def calibrator(trt: Any, feed: Feed) -> Any:
         def get_batch_size(self) -> int:
             return feed.batch
 
-        def get_batch(self, names: List[str], p_str: Any = None) -> Optional[List[int]]:
+        def get_batch(self, names: List[str]) -> Optional[List[int]]:
             return feed.get_batch(names)
 
         def read_calibration_cache(self) -> Optional[bytes]:

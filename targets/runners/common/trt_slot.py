@@ -4,11 +4,11 @@ A context may be used by one thread at a time, and two contexts of one engine at
 documentation, "Threading"). Inputs and outputs pass through page-locked memory, so that copies need no help of the host.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 import numpy as np
 
-from targets.errors import InferenceFailed, OptionInvalid, OutOfMemory
+from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, OutOfMemory, TargetsError
 from targets.runners.common.cuda import Cuda, CudaError, HostBuffer
 from targets.runners.common.trt_engine import Context, EngineTensor
 from targets.runners.common.trt_log import LINES
@@ -147,7 +147,7 @@ class Slot:
     def output_shapes(self, shapes: Dict[str, Shape]) -> Dict[str, Shape]:
         """Return the shapes of the outputs for shapes of the inputs, without any memory; -1 where only a run can tell."""
         self._shapes = {}
-        self._set_shapes(shapes)
+        self._set_shapes(shapes, ModelInvalid)
         return {tensor.name: self._context.shape(tensor) for tensor in self._tensors if not tensor.is_input}
 
     @property
@@ -175,7 +175,7 @@ class Slot:
     def _prepare(self, inputs: Tensors, shapes: Dict[str, Shape]) -> None:
         self._drop_graph()
         self._shapes = {}
-        self._set_shapes(shapes)
+        self._set_shapes(shapes, InferenceFailed)
         self._uploads, self._downloads = [], []
         for tensor in self._tensors:
             if tensor.is_input:
@@ -188,13 +188,13 @@ class Slot:
                 self._place_output(tensor)
         self._shapes = shapes
 
-    def _set_shapes(self, shapes: Dict[str, Shape]) -> None:
+    def _set_shapes(self, shapes: Dict[str, Shape], kind: Type[TargetsError]) -> None:
         for tensor in self._tensors:
             if not tensor.is_input or tensor.is_host or -1 not in tensor.shape:
                 continue
             mark = LINES.mark()
             if not self._context.set_shape(tensor, shapes[tensor.name]):
-                raise InferenceFailed(
+                raise kind(
                     "TensorRT does not take the shape {} for the input '{}': {}.".format(
                         list(shapes[tensor.name]), tensor.name, LINES.errors(mark)
                     )

@@ -145,7 +145,7 @@ class EngineCore:
         smallest = {t.name: t.shape for t in self._tensors}
         if self._is_open:
             smallest.update(self._profile(0, 0))
-        values = {name: ends[0] for name, ends in head["values"].items()}
+        values = {name: ends[1] for name, ends in head["values"].items()}
         found, has_data_shapes = self._infer(smallest, values)
         for port in self._net.outputs:
             shape = tuple(
@@ -167,7 +167,7 @@ class EngineCore:
     def _infer(self, shapes: Dict[str, Shape], values: Dict[str, Any]) -> Tuple[Dict[str, Shape], bool]:
         """Return the shapes of the outputs, and whether they depend on the data."""
         feeds = {port.name: np.ones(shapes[port.name], port.dtype) for port in self._net.inputs}
-        feeds.update(values)
+        feeds.update({name: np.asarray(value) for name, value in values.items()})
         outputs = self._net.run(feeds)
         return {name: array.shape for name, array in outputs.items()}, any(
             n.op == "NonZero" for n in self._net.nodes
@@ -340,7 +340,7 @@ class ContextCore:
         return work
 
     def _run(self, shapes: Dict[str, Shape], addresses: Dict[str, int], values: Dict[str, Any]) -> None:
-        feeds = dict(values)
+        feeds = {name: np.asarray(value) for name, value in values.items()}
         for tensor in (t for t in self._engine._tensors if t.is_input and not t.is_host):
             size = int(np.prod(shapes[tensor.name])) * np.dtype(tensor.numpy).itemsize
             data = fake_gpu.read(addresses.get(tensor.name, 0), size)
