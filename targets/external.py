@@ -14,7 +14,7 @@ import argparse
 import os
 import socket
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 from targets.errors import ModelInvalid, RuntimeUnavailable, WireClosed, WireGarbage, error_to_json
 from targets.formats import elf_file
@@ -81,48 +81,45 @@ def _refuse(fd: int, why: str) -> int:
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Execute or check an executable."""
-    parser = argparse.ArgumentParser(
-        prog="targets.external", description="Runs or checks an executable that speaks the worker protocol."
-    )
-    parser.add_argument(
-        "--fd", type=int, help="the inherited end of the socket pair; then -- and the command"
-    )
-    parser.add_argument("--check", metavar="EXECUTABLE", help="drive the executable and print what holds")
-    parser.add_argument("--format", help="with --check: the format of the model")
-    parser.add_argument("--runtime", default="external", help="with --check: what farmd.toml calls it")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="with --check: a load option"
-    )
-    parser.add_argument(
-        "--argument", action="append", default=[], help="with --check: an argument of the executable"
-    )
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="with --check: a model to load")
-    own, command = _split(sys.argv[1:] if arguments is None else arguments)
-    given = parser.parse_args(own)
-    if (given.check is None) == (given.fd is None) or bool(command) == bool(given.check):
-        parser.error("give either --fd N -- EXECUTABLE, or --check EXECUTABLE")
-    if command:
-        return _execute(given.fd, command)
-    if (given.model is None) != (given.format is None):
-        parser.error("give a MODEL and its --format, or neither")
+    """Execute or check an executable; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--" in given:
+        at = given.index("--")
+        own, command = given[:at], given[at + 1 :]
+        parser = argparse.ArgumentParser(prog="targets.external", description="Becomes an executable worker.")
+        parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socket pair")
+        fd = parser.parse_args(own).fd
+        return _execute(fd, command) if command else parser.error("name the executable after --")
+    return _check(given)
+
+
+def _check(arguments: List[str]) -> int:
     # These need numpy, which a board that only executes may lack.
-    from targets.external_check import check
-    from targets.external_check.subject import Subject
+    from targets.conformance.__main__ import add_load_options, report, subject_of
 
-    options = dict(item.partition("=")[::2] for item in given.option)
-    model = os.path.abspath(given.model) if given.model else None
-    return check(
-        Subject([os.path.abspath(given.check)] + given.argument, given.runtime, model, given.format, options)
+    parser = argparse.ArgumentParser(
+        prog="python -m targets.external", description="Checks an executable that speaks the worker protocol."
     )
-
-
-def _split(arguments: List[str]) -> Tuple[List[str], List[str]]:
-    """Return our own arguments and the command after the first --, whose own arguments are none of ours."""
-    if "--" not in arguments:
-        return arguments, []
-    at = arguments.index("--")
-    return arguments[:at], arguments[at + 1 :]
+    parser.add_argument(
+        "--check", required=True, metavar="EXECUTABLE", help="what to drive as the daemon would"
+    )
+    parser.add_argument(
+        "model", nargs="?", help="a model to load; without one only what needs none is checked"
+    )
+    parser.add_argument("--format", help="the format of the model")
+    parser.add_argument("--runtime", default="external", help="what farmd.toml calls the runtime")
+    parser.add_argument(
+        "--argument", action="append", default=[], help="an argument of the executable (repeatable)"
+    )
+    add_load_options(parser)
+    given = parser.parse_args(arguments)
+    if (given.model is None) != (given.format is None):
+        parser.error("give a model and its --format, or neither")
+    executable = os.path.abspath(given.check)
+    why = refusal(executable)
+    if why is not None:
+        parser.error(why)
+    return report(subject_of([executable] + given.argument, given))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from targets.conformance import WITH_MODEL, WITHOUT_MODEL
 from tests.targets.helpers import ROOT
 from tests.targets.interpreters import oldest
 
@@ -46,7 +47,7 @@ def test_the_template_holds_in_the_oldest_python(tmp_path: Path, model: str) -> 
         PYTHONPATH=path_of(tmp_path, TEMPLATE), WATTFARM_RUNNERS="mine=wattfarm_mine:MineRunner",
     )  # fmt: skip
     assert (code, errors) == (0, "")
-    assert len(told) == 9
+    assert len(told) == len(WITHOUT_MODEL + WITH_MODEL)
     assert set(told.values()) == {"holds"}
 
 

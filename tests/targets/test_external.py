@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from targets.client import Client
+from targets.conformance import WITH_MODEL, WITHOUT_MODEL
 from targets.errors import RuntimeUnavailable
 from targets.external import main, refusal
 from tests.targets.executables import example_worker
@@ -127,31 +128,28 @@ def test_the_example_in_c_holds_to_the_protocol(tmp_path: Path, capsys: pytest.C
     worker, model = example_worker(tmp_path), tmp_path / "double"
     model.write_text("2.0")
     code = main(["--check", str(worker), str(model), "--format", "factor"])
-    told = capsys.readouterr().out
-    assert code == 0, told
-    assert told.count("\nok     ") + told.startswith("ok") == 15
-    assert told.endswith("Everything holds.\n")
+    verdicts = [line[28:].strip() for line in capsys.readouterr().out.splitlines()]
+    assert (code, verdicts) == (0, ["holds"] * len(WITHOUT_MODEL + WITH_MODEL))
     code = main(["--check", str(worker)])
-    told = capsys.readouterr().out
-    assert (code, told.count("ok     ")) == (0, 5)
-    assert "Give a MODEL and its --format" in told
+    verdicts = [line[28:].strip() for line in capsys.readouterr().out.splitlines()]
+    assert (code, verdicts) == (0, ["holds"] * len(WITHOUT_MODEL))
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("send({'id': request['id'], 'ok': True, 'protocol': 2, 'pid': 1})", "it speaks protocol 2, not 1"),
-        (
-            "send({'id': request['id'], 'ok': True, 'protocol': 1, 'pid': 1})",
-            "pid 1 is not that of the process",
-        ),
-        ("send({'id': request['id'], 'ok': True})", "an answer lacks something"),
+        ("send({'id': request['id'], 'ok': True, 'protocol': 2, 'pid': 1})", "hello tells protocol 2, not 1"),
+        ("send({'id': request['id'], 'ok': True, 'protocol': 1})", "hello tells no pid"),
+        ("send({'ok': True})", "KeyError: 'id'"),
         (
             "send({'id': request['id'], 'ok': False, 'error': {'kind': 'Odd', 'message': 'm'}})",
             "TargetsError: m",
         ),
-        ("print('the chip is gone', file=sys.stderr); sys.exit(9)", "exit code 9: the chip is gone"),
-        ("sock.sendall(b'garbage!')", "WireGarbage"),
+        (
+            "print('the chip is gone', file=sys.stderr); sys.exit(9)",
+            "the worker ended with 9; its last words: the chip is gone",
+        ),
+        ("sock.sendall(b'garbage!')", "WireGarbage: A frame of"),
     ],
 )
 def test_a_worker_that_breaks_the_protocol_fails_the_check(
@@ -159,20 +157,20 @@ def test_a_worker_that_breaks_the_protocol_fails_the_check(
 ) -> None:
     assert main(["--check", str(script(tmp_path, body))]) == 1
     told = capsys.readouterr().out
-    assert told.splitlines()[0].startswith("FAILS  hello: ")
+    assert told.splitlines()[0].startswith("says hello                   FAILS: ")
     assert expected in told.splitlines()[0]
 
 
 def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
-        ([], "give either"),
-        (["--fd", "5"], "give either"),
-        (["--check", "x", "--fd", "5", "--", "y"], "give either"),
-        (["--check", "x", "model"], "a MODEL and its --format"),
+        ([], "--check"),
+        (["--fd", "5"], "--check"),
+        (["--fd", "5", "--"], "name the executable after --"),
+        (["--", "/bin/true"], "--fd"),
+        (["--check", "/bin/true", "model"], "a model and its --format"),
+        (["--check", str(tmp_path / "absent")], "does not exist"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
         assert words in capsys.readouterr().err
-    assert main(["--check", str(tmp_path / "absent")]) == 1
-    assert "FAILS  start: The executable" in capsys.readouterr().out
