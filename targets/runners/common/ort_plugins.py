@@ -2,16 +2,24 @@
 
 Such a package tells where its library is (``get_library_path``); the library is registered, and its devices are added to the
 session's settings. Sources: https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/, onnxruntime_qnn 2.7.
+
+Not here: onnxruntime_ep_openvino 1.8, which ignores device_type, precision and num_of_threads with a line in its log.
 """
 
 import importlib
 import importlib.util
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 from targets.errors import RuntimeUnavailable
 from targets.runner import one_line
 
-_MODULES = {"QNNExecutionProvider": "onnxruntime_qnn"}  # provider -> module; the package is named like it
+# provider -> module; the package is named like it
+_MODULES = {
+    "QNNExecutionProvider": "onnxruntime_qnn",
+    "NvTensorRTRTXExecutionProvider": "onnxruntime_ep_nv_tensorrt_rtx",
+    "WebGpuExecutionProvider": "onnxruntime_ep_webgpu",
+}
+_registered: Set[str] = set()  # a second registration in a process is an error
 
 
 def found(ort: Any) -> List[str]:
@@ -33,10 +41,11 @@ def add(ort: Any, settings: Any, provider: str, told: Dict[str, str]) -> None:
     """
     module = _MODULES[provider]
     try:
-        if not _devices(ort, provider):  # registered once a process
+        if provider not in _registered:
             ort.register_execution_provider_library(
                 provider, importlib.import_module(module).get_library_path()
             )
+            _registered.add(provider)
     except Exception as error:  # the vendor's exceptions have no common base
         raise _unavailable(provider, "cannot be loaded: " + one_line(error))
     devices = _devices(ort, provider)
