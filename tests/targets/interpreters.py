@@ -1,6 +1,7 @@
 """Finds old interpreters with numpy: targets/ runs in whatever Python a board's vendor ships."""
 
 import fcntl
+import functools
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def _make(interpreter: str, python: Path, version: str) -> None:
             pytest.skip(f"no numpy for python{version}: {(done.stderr or done.stdout).strip()[-200:]}")
 
 
+@functools.cache
 def oldest() -> str:
     """Return the oldest interpreter with numpy that this machine has; this one if there is no older."""
     for version in VERSIONS:

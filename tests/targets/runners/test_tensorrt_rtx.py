@@ -33,9 +33,13 @@ def test_models_are_built(tmp_path: Path) -> None:
     model = build_onnx(tmp_path / "m")
     fixed, facts = build(model, batch=2)
     assert facts["is_strong"]
-    ranged, _ = build(
-        model, **{"shape_min.x": "1,8", "shape_max.x": "64,8", "workspace_mib": "64", "tf32": "1"}
-    )
+    options: dict[str, Any] = {
+        "shape_min.x": "1,8",
+        "shape_max.x": "64,8",
+        "workspace_mib": "64",
+        "tf32": "1",
+    }
+    ranged, _ = build(model, **options)
     assert len(fixed) > 1000
     assert fixed != ranged
     for path, precision in (
