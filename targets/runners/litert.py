@@ -12,6 +12,7 @@ from targets.options import LoadOptions
 from targets.process import usable_cores
 from targets.runners.common import delegates
 from targets.runners.common.interpreter import InterpreterRunner, Partition
+from targets.runners.common.vendor import keep_precision
 from targets.tensors import ModelSpec
 
 
@@ -43,7 +44,7 @@ class LiteRtRunner(InterpreterRunner):
         choice = self._choice = delegates.choose(path, facts, options)
         if choice is None:
             tflite_file.refuse_compiled(facts)
-        self._check_precision(facts.precision, options.precision)
+        keep_precision(self.title, facts.precision, options.precision)
         self._check_device(options)
         threads = options.integer("threads") or 1  # 1 is the vendor's default; said aloud so that it is known
         self._arguments = {"num_threads": threads}

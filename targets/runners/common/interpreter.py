@@ -8,9 +8,10 @@ import importlib
 import traceback
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from targets.errors import ModelInvalid, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import ModelInvalid
 from targets.options import LoadOptions, resolve_shapes
 from targets.runner import Runner, one_line
+from targets.runners.common.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec, unique_names
 
 _DELEGATE = "DELEGATE"  # schema.fbs, BuiltinOperator: what stands for the operators that a delegate took
@@ -38,19 +39,8 @@ class InterpreterRunner(Runner):
     @classmethod
     def vendor(cls) -> Any:
         """Import and return the vendor's package. RuntimeUnavailable if there is none that works."""
-        reasons = []
-        for name in cls.modules:
-            try:
-                return importlib.import_module(name)
-            except Exception as error:  # a broken native library raises more than ImportError
-                reasons.append(one_line(error))
-        raise RuntimeUnavailable(
-            "{} cannot be imported ({}) Install it for this interpreter with 'pip install {}' ({}).".format(
-                cls.title, reasons[0], cls.package, cls.otherwise
-            ),
-            runtime=cls.name,
-            package=cls.package,
-        )
+        hint = " ({})".format(cls.otherwise)
+        return import_vendor(cls.name, cls.title, cls.package, cls.modules, hint)
 
     @classmethod
     def vendor_interpreter(cls) -> Any:
@@ -143,15 +133,6 @@ class InterpreterRunner(Runner):
         return [
             _tensor_spec(n, d, tuple(d["shape"]) if known else _signature(d)) for n, d in zip(names, details)
         ]
-
-    def _check_precision(self, of_file: str, asked: Optional[str]) -> None:
-        if asked is not None and asked != of_file:
-            raise PrecisionUnsupported(
-                "{} runs a file in the precision it has: this one is {}, not {}. Convert or quantise the model "
-                "first.".format(self.title, of_file, asked),
-                precision=asked,
-                supported=[of_file],
-            )
 
 
 class Partition(NamedTuple):
