@@ -6,7 +6,14 @@ import shutil
 import tempfile
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from targets.errors import ModelInvalid, OptionInvalid, OutOfMemory, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import (
+    ModelInvalid,
+    OptionInvalid,
+    OutOfMemory,
+    PrecisionUnsupported,
+    RuntimeUnavailable,
+    TargetsError,
+)
 from targets.formats import ir_file, onnx_file, tflite_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import monotonic_ns
@@ -188,14 +195,13 @@ class OpenVinoRunner(Runner):
         # Names of their own, so that nobody averages a compilation with a read from the cache. With a cache of which the
         # version or device does not tell (2022.3's CPU), the time is of either kind.
         is_cold = cached is False or options.text("cache_dir") is None
-        self.effective["compile_warm_ms" if cached else "compile_cold_ms" if is_cold else "compile_ms"] = (
-            took_ms
-        )
+        key = "compile_warm_ms" if cached else "compile_cold_ms" if is_cold else "compile_ms"
+        self.effective[key] = took_ms
         return compiled
 
     def _refused(
         self, model: Any, device: str, config: Dict[str, str], options: LoadOptions, text: str
-    ) -> Exception:
+    ) -> TargetsError:
         """Return the error of a compilation that failed: of the option, the precision, the device or the model."""
         if any(word in text for word in _NO_DEVICE):
             return RuntimeUnavailable(
@@ -211,7 +217,7 @@ class OpenVinoRunner(Runner):
         for key, value in config.items():
             if key == PRECISION_HINT and key in words and key not in options.values:
                 return PrecisionUnsupported(
-                    "OpenVINO {} has no {} on {}: {}".format(api.release(), options.precision, device, text),
+                    "OpenVINO {} has no {} on {}: {}".format(api.release(), api.DTYPES[value], device, text),
                     precision=options.precision,
                     supported=sorted(HINTS),
                 )
