@@ -174,6 +174,8 @@ class Deployment:
             "UNIT": plan.layout.unit or "",
             "ACCOUNT": plan.request.account,
             "STATE": plan.layout.state_dir or "",
+            "DEVICE": plan.request.device,
+            "ENTRY": plan.request.board or "",
             "REQUIREMENT": plan.bundle.requirement,
             "KEEP": str(KEPT_RELEASES),
             **files,

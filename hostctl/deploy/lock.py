@@ -44,7 +44,8 @@ def held(remote: Remote, prefix: str, *, sudo: bool) -> Iterator[str]:
     """Hold the board's lock; yields the token that each step shows. Raises DeployFailed if somebody else has it."""
     token = new_token()
     file = f"{prefix}/.deploy.lock"
-    wait = f'while timeout {SILENCE_S} sh -c "read -r sign"; do :; done'
+    # busybox's timeout leaves a process behind for a second, which must not inherit the lock.
+    wait = f'while timeout {SILENCE_S} sh -c "read -r sign" 9>&-; do :; done'
     line = (
         f"mkdir -p {prefix} && exec 9>>{file} && "
         f"{{ flock -n 9 || {{ echo taken by $(cat {file}); exit {_TAKEN}; }}; }} && "

@@ -69,7 +69,7 @@ class Plan:
         return self.release in self.facts.releases
 
     def default_config(self) -> str:
-        """Return the farmd.toml of a board that has none."""
+        """Return the farmd.toml of a board that has none, where its farmd cannot propose one."""
         values = {
             "device": self.request.device,
             "board": self.request.board,

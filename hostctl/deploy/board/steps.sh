@@ -1,6 +1,7 @@
 # The steps of an installation, on the board. POSIX sh; as root with a service, as the user without.
 # Set by the caller: PREFIX, RELEASE, TOKEN, PYTHON, CONFIG, UNIT ("" = no service), ACCOUNT, STATE ("" = farmd's own place),
-# REQUIREMENT, KEEP, and the files of a step: MANIFEST, NEW_CONFIG, NEW_UNIT. No path holds a blank.
+# DEVICE, ENTRY (of the catalogue, or ""), REQUIREMENT, KEEP, and the files of a step: MANIFEST, NEW_CONFIG, DEFAULT_CONFIG,
+# NEW_UNIT. No path holds a blank.
 # Answers are lines: "error SENTENCE", "note SENTENCE", "missing WHEEL", "log LINE", "setting KEY = VALUE", "outcome WORD [RELEASE]".
 set -u
 unset PYTHONPATH PYTHONHOME
@@ -117,29 +118,39 @@ configure() {
         as_account "$HERE/venv/bin/python -c pass" 2>/dev/null ||
             fail "The account '$ACCOUNT' may not run $PYTHON; give --python one outside of closed directories, or use --no-service."
     fi
-    mkdir -p "$(dirname "$CONFIG")" || fail "The folder of $CONFIG cannot be made."
-    fresh=
     if [ -f "$CONFIG" ]; then
         [ -z "$NEW_CONFIG" ] || [ "$NEW_CONFIG" = "$(cat "$CONFIG")" ] ||
             echo "note Kept the $CONFIG that is there; it differs from yours. Move it away to have yours installed."
-        checked=$CONFIG
+        check "$CONFIG"
     else
-        fresh=$CONFIG.new
-        checked=$fresh
-        printf '%s\n' "${NEW_CONFIG:-$DEFAULT_CONFIG}" >"$fresh" || fail "$fresh cannot be written."
-    fi
-    said=$HERE/check.log
-    if ! as_account "$HERE/venv/bin/farmd --config $checked --check-config" >"$said" 2>&1; then
-        rm -f "$fresh"
-        fail "farmd $RELEASE refuses its settings: $(last_line "$said" | sed "s/^farmd: //; s|$CONFIG.new|$CONFIG|g")"
-    fi
-    if [ -n "$fresh" ]; then
-        mv "$fresh" "$CONFIG"
+        write_settings "$CONFIG.new"
+        check "$CONFIG.new"
+        mv "$CONFIG.new" "$CONFIG" || fail "$CONFIG cannot be written."
         echo "note Wrote $CONFIG; it is yours from now on."
     fi
-    sed -n 's/^  \([a-z_]* = \)/setting \1/p' "$said"
-    state_directory "$(sed -n 's/^  state_dir = //p' "$said")"
+    sed -n 's/^  \([a-z_]* = \)/setting \1/p' "$HERE/check.log"
+    state_directory "$(sed -n 's/^  state_dir = //p' "$HERE/check.log")"
     echo "outcome configured"
+}
+
+write_settings() {
+    mkdir -p "$(dirname "$1")" && rm -f "$1" || fail "The folder of $CONFIG cannot be made."
+    [ -z "$NEW_CONFIG" ] && propose "$1" && return
+    printf '%s\n' "${NEW_CONFIG:-$DEFAULT_CONFIG}" >"$1" || fail "$1 cannot be written."
+}
+
+check() {
+    as_account "$HERE/venv/bin/farmd --config $1 --check-config" >"$HERE/check.log" 2>&1 && return
+    rm -f "$CONFIG.new"
+    fail "farmd $RELEASE refuses its settings: $(last_line "$HERE/check.log" | sed "s/^farmd: //; s|$CONFIG.new|$CONFIG|g")"
+}
+
+propose() {  # settings from what this machine is; a version of farmd that cannot tell leaves it to the short ones
+    said=$HERE/detect.log
+    timeout 300 "$HERE/venv/bin/farmd" --detect --write "$1" --device "$DEVICE" \
+        ${STATE:+--state-dir "$STATE"} ${ENTRY:+--board "$ENTRY"} >/dev/null 2>"$said" 8>&-
+    [ -f "$1" ] || return 1
+    sed -n -e 's/^Board: /note &/p' -e 's/^Check it: /note &/p' -e 's/^Accelerator: /note &/p' -e 's/^Missing: /note &/p' "$said"
 }
 
 state_directory() {  # one that the unit names has to be there before it starts

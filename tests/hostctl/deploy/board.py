@@ -102,6 +102,15 @@ class Board:
         systemctl.write_text(f'#!/bin/sh\nexec {sys.executable} -I {FAKES / "systemctl.py"} "$@"\n')
         systemctl.chmod(0o755)
 
+    def take_tools_of(self, busybox: str) -> None:
+        """Have busybox for everything that the board's PATH does not fake."""
+        for name in subprocess.run(
+            [busybox, "--list"], capture_output=True, text=True, check=True
+        ).stdout.split():
+            link = self.directory / "bin" / name
+            if not link.exists():
+                link.symlink_to(busybox)
+
     @property
     def prefix(self) -> Path:
         """Where releases lie."""

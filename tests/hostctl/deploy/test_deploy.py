@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_without_a_service(station: Workstation) -> None:
     assert f"{first.name} stays switched on" in failed.stderr
     assert "  farmd: The accelerator's library is not there." in failed.stderr
     assert (prefix / "current").readlink() == first
+
+
+@pytest.mark.slow
+def test_a_board_with_busybox(station: Workstation) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox on this machine (Debian: busybox-static)")
+    station.board.take_tools_of(busybox)
+    # Without a service: busybox's shell runs a su of its own, whatever the PATH says.
+    assert station.deploy("1.0", "none", "--no-service").returncode == 0
+    assert "stays switched on" in station.deploy("1.1", "unhealthy", "--no-service").stderr
+    upgrade = station.deploy("1.1", "none", "--no-service", "--json")
+    assert json.loads(upgrade.stdout)["state"] == "upgraded", upgrade.stderr
 
 
 @pytest.mark.slow

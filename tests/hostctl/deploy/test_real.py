@@ -76,6 +76,12 @@ def test_this_wattfarm_under_another_python(station: Workstation) -> None:
     assert refused.returncode == 1
     assert "has an unknown key 'devise'; did you mean 'device'?" in refused.stderr
 
+    alone = station.spawn(*words[:6], "--no-service", "--yes", "--json", timeout_s=500.0)
+    assert alone.returncode == 0, alone.stderr
+    told = json.loads(alone.stdout)
+    assert [note for note in told["notes"] if note.startswith("Board: ")]
+    assert "Proposed by farmd --detect" in Path(told["config"]).read_text()
+
 
 @contextmanager
 def serve_ssh(station: Workstation, directory: Path) -> Iterator[list[str]]:
