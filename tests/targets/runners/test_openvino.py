@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.targets.helpers import MODELS, WorkerClient, build_onnx
+from targets.formats import ir_file
+from tests.targets.helpers import MODELS, WorkerClient, build_onnx, build_quantised_onnx
 from tests.targets.runners.cases import need
 
 
@@ -116,3 +117,15 @@ def test_a_device_without_its_driver_says_what_is_missing(worker: WorkerClient, 
     assert error.kind == "OptionInvalid"
     assert "has no device 'GPU' here" in error.message
     assert "it has CPU" in error.message
+
+
+def test_a_quantised_ir_runs_in_8_bits(worker: WorkerClient, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    model = openvino.Core().read_model(str(build_quantised_onnx(tmp_path / "q.onnx")))
+    openvino.save_model(model, str(tmp_path / "q.xml"), compress_to_fp16=False)
+    ir_file.pack(str(tmp_path / "q.xml"), str(tmp_path / "q.bin"), str(tmp_path / "packed"))
+    effective = worker.load(tmp_path / "packed", "openvino", "openvino", precision="int8", batch=1)[
+        "describe"
+    ]["effective"]
+    assert effective["precision"] == "int8"
+    assert effective["compute_layers"] == "int8:1"
