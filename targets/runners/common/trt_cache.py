@@ -18,11 +18,11 @@ _LENGTH = struct.Struct(">I")
 
 
 def default_folder() -> str:
-    """Return where engines are kept unless told: a service's own cache directory, else the user's.
+    """Return where engines are kept unless told: in a service's own directory, else in the user's cache.
 
-    Sources: systemd.exec(5), CacheDirectory; XDG base directories.
+    Sources: systemd.exec(5), CacheDirectory and StateDirectory; XDG base directories.
     """
-    service = os.environ.get("CACHE_DIRECTORY")
+    service = os.environ.get("CACHE_DIRECTORY") or os.environ.get("STATE_DIRECTORY")
     if service:
         return os.path.join(service.split(":")[0], "tensorrt")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

@@ -314,7 +314,9 @@ def test_an_input_that_decides_about_shapes_stays_on_the_host(tmp_path: Path, la
             np.testing.assert_array_equal(outputs["y"], x.reshape(shape))
 
 
-@pytest.mark.parametrize("binding", ["new_binding", "old_binding", "with_cupy", "with_pycuda"])
+@pytest.mark.parametrize(
+    "binding", ["new_binding", pytest.param("with_cupy", marks=pytest.mark.slow), "with_pycuda"]
+)
 def test_a_second_gpu(tmp_path: Path, binding: str) -> None:
     """The current device belongs to a thread, and each request in flight has a thread of its own."""
     model = build_onnx(tmp_path / "m")
