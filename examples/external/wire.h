@@ -141,6 +141,15 @@ static void map_file(void) {
     say("\"ok\":true}");
 }
 
+/* Set the line that an instrument records beside the power, where the board has one. */
+static int mark(const char *level) {
+    const char *path = getenv("WATTFARM_MARKER");
+    if (!path || !*path) return 1;
+    int fd = open(path, O_WRONLY | O_CLOEXEC), is_set = fd >= 0 && pwrite(fd, level, 1, 0) == 1;
+    if (fd >= 0) close(fd);
+    return is_set;
+}
+
 /* Write all starts, then all ends. */
 static int write_times(const char *path, const int64_t *starts, const int64_t *ends, size_t count) {
     FILE *file = fopen(path, "wb");
@@ -185,6 +194,7 @@ static void benchmark(void (*run)(const float *, float *, long long), const floa
     memset(starts, 1, room * 8), memset(ends, 1, room * 8);
     say("\"event\":\"progress\",\"phase\":\"running\"}");
     long long cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID), window = clock_ns(CLOCK_MONOTONIC), end = window;
+    int is_marked = mark("1");
     while (!news && done < room) { /* the timed loop: nothing else happens in it */
         starts[done] = clock_ns(CLOCK_MONOTONIC);
         run(x, y, rows);
@@ -192,11 +202,14 @@ static void benchmark(void (*run)(const float *, float *, long long), const floa
         if (end >= window + most || (end >= window + duration && (long long)done >= least)) break;
     }
     cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    is_marked &= mark("0");
 
     int is_cancelled = news && answer_cancel(running), is_written = write_times(path, starts, ends, done);
     free(starts), free(ends);
     if (is_cancelled)
         fail("Cancelled", "The benchmark was cancelled.", "");
+    else if (!is_marked)
+        fail("OptionInvalid", "The marker line cannot be set.", "\"option\":\"WATTFARM_MARKER\"");
     else if (!is_written || !done)
         fail("ProtocolError", "The times cannot be written.", "");
     else

@@ -8,6 +8,7 @@
 #define SPEC(name) "[{\"name\":\"" name "\",\"dtype\":\"float32\",\"shape\":[-1,8]}]"
 
 static int is_loaded;
+static char scenario[16]; /* the load option that hostctl always sends, or "" */
 static float factor;
 static long long first_ns;
 
@@ -32,17 +33,21 @@ static int is_finite(const float *y, long long rows) {
 
 static void describe(const char *more) {
     say("\"ok\":true,\"spec\":{\"inputs\":" SPEC("x") ",\"outputs\":" SPEC("y") "},\"optimal_in_flight\":1,\"describe\":{"
-        "\"runtime\":\"example\",\"version\":\"1.0\",\"device\":\"cpu\",\"requested\":{},\"fallbacks\":[],"
-        "\"effective\":{\"device\":\"cpu\",\"precision\":\"float32\"}}%s}", more);
+        "\"runtime\":\"example\",\"version\":\"1.0\",\"device\":\"cpu\",\"requested\":{%s%s%s},\"fallbacks\":[],"
+        "\"effective\":{\"device\":\"cpu\",\"precision\":\"float32\"}}%s}",
+        *scenario ? "\"scenario\":\"" : "", scenario, *scenario ? "\"" : "", more);
 }
 
 static void load(void) {
     long long begin = clock_ns(CLOCK_MONOTONIC);
     const char *options = member(request, "options"), *precision = text("precision");
     char more[256], told[128];
+    int end = 0;
     if (is_loaded) return fail("ProtocolError", "A model is loaded already; unload it first.", "");
     if (strcmp(text("format"), "factor")) return fail("FormatUnsupported", "Give a file of the format 'factor'.", "");
-    if (options && strncmp(options, "{}", 2)) return fail("OptionInvalid", "The example has no options.", "");
+    scenario[0] = 0;
+    if (options && sscanf(options, "{\"scenario\":\"%15[a-z]\"}%n", scenario, &end) == 1 && end) options = "{}";
+    if (options && strncmp(options, "{}", 2)) return fail("OptionInvalid", "The only option is scenario.", "");
     if (number("batch", 0)) return fail("OptionInvalid", "The batch is open; leave the option batch out.", "");
     if (*precision && strcmp(precision, "float32")) return fail("PrecisionUnsupported", "There is only float32.", "");
     FILE *file = fopen(text("path"), "r");
@@ -85,10 +90,10 @@ static void infer(void) {
 
 static void benchmark_model(void) {
     static const float eight[COLUMNS] = {1, -2, 3, -4, 5, -6, 7, -8}; /* for a request that brings no inputs */
-    const char *scenario = text("scenario"), *inputs = member(request, "inputs");
+    const char *kind = text("scenario"), *inputs = member(request, "inputs");
     const float *given = eight;
     long long rows = 1;
-    if (strcmp(scenario, "latency") && strcmp(scenario, "throughput"))
+    if (strcmp(kind, "latency") && strcmp(kind, "throughput"))
         return fail("ProtocolError", "The scenario is neither latency nor throughput.", "");
     if (number("in_flight", 1) != 1) return fail("OptionInvalid", "There is one request in flight.", "");
     if (inputs && *inputs == '[' && !(given = input(&rows))) return;

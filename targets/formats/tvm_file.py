@@ -5,7 +5,7 @@ a run. The sidecar says them, so that they are known before anything of the file
 
     {"schema": "wattfarm.tvm/1",
      "tvm": "0.27.0",                    # version that compiled it: the first two numbers must be the board's
-     "target": "llvm -mtriple=aarch64-linux-gnu",   # as given to tvm.compile, text or {"kind": "llvm", ...}
+     "target": {"kind": "llvm"},         # as given to tvm.compile; older versions took a text that begins with the kind
      "entry": "main",                    # function to run; "main" if absent
      "precision": "float32",             # what it computes in; if absent, what its outputs are
      "inputs": [{"name": "x", "dtype": "float32", "shape": [1, 8], "scale": null, "zero_point": null}],

@@ -203,8 +203,8 @@ class TvmRunner(Runner):
             raise ModelInvalid("The module in {} is damaged: {}".format(path, error.message), path=path)
         if not facts.runs_on(machine):
             raise ModelInvalid(
-                "The module in {} is for {}, but the board is {}; compile it with the target 'llvm "
-                "-mtriple={}-linux-gnu'.".format(path, facts.architecture, machine, machine),
+                "The module in {} is for {}, but the board is {}; compile it with the target {{'kind': 'llvm', "
+                "'mtriple': '{}-linux-gnu'}}.".format(path, facts.architecture, machine, machine),
                 path=path,
             )
 

@@ -10,7 +10,7 @@ import pytest
 
 from targets.client import Client
 from targets.conformance import WITH_MODEL, WITHOUT_MODEL
-from targets.errors import RuntimeUnavailable
+from targets.errors import OptionInvalid, RuntimeUnavailable
 from targets.external import main, refusal
 from tests.targets.executables import example_worker
 from tests.targets.helpers import ROOT
@@ -133,6 +133,34 @@ def test_the_example_in_c_holds_to_the_protocol(tmp_path: Path, capsys: pytest.C
     code = main(["--check", str(worker)])
     verdicts = [line[28:].strip() for line in capsys.readouterr().out.splitlines()]
     assert (code, verdicts) == (0, ["holds"] * len(WITHOUT_MODEL))
+
+
+def test_the_example_takes_the_scenario_and_raises_the_marker(tmp_path: Path) -> None:
+    (tmp_path / "double").write_text("2.0")
+    load = {
+        "path": str(tmp_path / "double"),
+        "format": "factor",
+        "runtime": "npu",
+        "precision": None,
+        "batch": None,
+    }
+    for line, text in (("line", "0"), ("absent/line", None)):
+        marker = tmp_path / line
+        if text is not None:
+            marker.write_text("?")
+        with Client([str(example_worker(tmp_path))], env={"WATTFARM_MARKER": str(marker)}) as client:
+            reply = client.call("load", options={"scenario": "throughput"}, **load)
+            assert reply["describe"]["requested"] == {"scenario": "throughput"}
+            if text is None:
+                with pytest.raises(OptionInvalid, match="marker line"):
+                    client.benchmark()
+            else:
+                client.benchmark()
+                assert marker.read_text() == text
+            client.call("unload")
+            assert (
+                client.error("load", options={"scenario": "x", "speed": "9"}, **load).kind == "OptionInvalid"
+            )
 
 
 @pytest.mark.parametrize(
