@@ -146,8 +146,8 @@ class _Track:
 
     def run(self, call: Call, limits: Limits, stop: List[Any], gate: _Gate) -> None:
         begin = gate.wait()
-        deadline = begin + limits.duration_ns
         last = begin + limits.max_duration_ns
+        deadline = min(begin + limits.duration_ns, last)
         done = 0
         while True:
             starts, ends = self._next

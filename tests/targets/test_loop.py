@@ -37,6 +37,7 @@ def test_window_covers_the_duration_exactly(clock: Clock) -> None:
 def test_minimum_count_outlasts_the_duration_and_maximum_ends_it(clock: Clock) -> None:
     assert loop.measure([clock.request], loop.Limits(0, 7), [], 10.0).requests == 7
     assert loop.measure([clock.request], loop.Limits(20, 1000, 50), [], 10.0).requests == 5
+    assert loop.measure([clock.request], loop.Limits(1000, 1, 50), [], 10.0).requests == 5
 
 
 def test_a_wrong_forecast_only_adds_chunks(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
