@@ -48,6 +48,7 @@ class TensorRtRunner(Runner):
         "version_compatible": "1: a plan that other versions load, too; it carries code, so load only your own",
         "profile": "the optimisation profile of a ready plan; 0 unless told",
         "cuda_graph": "1 launches the inference as a CUDA graph",
+        "blocking_wait": "1: the processor sleeps while the GPU computes, and wakes up some µs later; else it spins",
         "timing_cache": "0 times every kernel anew in the build",
         "engine_cache": "folder for built engines, or off",
         "engine_cache_mib": "what the folder may hold; 4096 unless told",
@@ -65,7 +66,7 @@ class TensorRtRunner(Runner):
         self._profiles: List[int] = []
         self._is_shared = True
         self._running: List[Slot] = []
-        self._wants_graph = False
+        self._wants_graph = self._waits_asleep = False
         self._free_before = 0
 
     @classmethod
@@ -151,6 +152,7 @@ class TensorRtRunner(Runner):
         self._engine = source.engine(path)
         self._read_engine(options, source)
         self._wants_graph = bool(options.flag("cuda_graph"))
+        self._waits_asleep = bool(options.flag("blocking_wait"))
         self._open_slots(1)
         spec = self._spec()
         self._read_back(options, source, place, cuda)
@@ -201,7 +203,7 @@ class TensorRtRunner(Runner):
         mark = LINES.mark()
         native = need_context(self._engine.create_execution_context(), mark, self._device.name)
         context = trt_engine.context_of(self._engine, native, profile)
-        slot = Slot(self._trt, cuda, context, self._tensors, self._wants_graph)
+        slot = Slot(self._trt, cuda, context, self._tensors, self._wants_graph, self._waits_asleep)
         # The first context has profile 0 by itself; where profiles are not shared, any other has none.
         if (profile or (number and not self._is_shared)) and not slot.select_profile():
             slot.close()
@@ -234,6 +236,7 @@ class TensorRtRunner(Runner):
             device_name=device.name,
             compute_capability=device.capability_text,
             cuda_binding=cuda.name,
+            blocking_wait="1" if self._waits_asleep else "0",
         )
         if source.facts:  # TF32 is of Ampere and later
             found.effective["tf32"] = "1" if source.facts["tf32"] and device.capability >= (8, 0) else "0"

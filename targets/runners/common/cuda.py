@@ -152,8 +152,12 @@ class Cuda:
         """Destroy a stream."""
         raise NotImplementedError
 
-    def event(self) -> Any:
-        """Return a new event that keeps the time."""
+    def event(self, is_blocking: bool = False) -> Any:
+        """Return a new event that keeps the time; a thread that waits for a blocking one sleeps."""
+        raise NotImplementedError
+
+    def wait(self, event: Any) -> None:
+        """Wait for the work before a recorded event; errors of that work come out here."""
         raise NotImplementedError
 
     def record(self, event: Any, stream: Any) -> None:

@@ -87,14 +87,17 @@ class CupyApi(Cuda):
     def free_stream(self, stream: Any) -> None:
         self._call("streamDestroy", stream)
 
-    def event(self) -> Any:
-        return self._call("eventCreate")
+    def event(self, is_blocking: bool = False) -> Any:
+        return self._call("eventCreateWithFlags", int(is_blocking))  # cudaEventBlockingSync is 1
+
+    def wait(self, event: Any) -> None:
+        self._call("eventSynchronize", event)
 
     def record(self, event: Any, stream: Any) -> None:
         self._call("eventRecord", event, stream)
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
-        self._call("eventSynchronize", end)
+        self.wait(end)
         return int(float(self._call("eventElapsedTime", start, end)) * 1e6)
 
     def free_event(self, event: Any) -> None:

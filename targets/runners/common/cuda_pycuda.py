@@ -100,14 +100,19 @@ class PyCudaApi(Cuda):
     def free_stream(self, stream: Any) -> None:
         return  # destroyed with its object
 
-    def event(self) -> Any:
-        return self._call("cuEventCreate", self._api.Event)
+    def event(self, is_blocking: bool = False) -> Any:
+        return self._call(
+            "cuEventCreate", lambda: self._api.Event(int(is_blocking))
+        )  # CU_EVENT_BLOCKING_SYNC is 1
+
+    def wait(self, event: Any) -> None:
+        self._call("cuEventSynchronize", event.synchronize)
 
     def record(self, event: Any, stream: Any) -> None:
         self._call("cuEventRecord", lambda: event.record(stream))
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
-        self._call("cuEventSynchronize", end.synchronize)
+        self.wait(end)
         return int(float(self._call("cuEventElapsedTime", lambda: start.time_till(end))) * 1e6)
 
     def free_event(self, event: Any) -> None:

@@ -94,14 +94,17 @@ class RuntimeApi(Cuda):
     def free_stream(self, stream: Any) -> None:
         self._call("cudaStreamDestroy", stream)
 
-    def event(self) -> Any:
-        return self._call("cudaEventCreate")
+    def event(self, is_blocking: bool = False) -> Any:
+        return self._call("cudaEventCreateWithFlags", int(is_blocking))  # cudaEventBlockingSync is 1
+
+    def wait(self, event: Any) -> None:
+        self._call("cudaEventSynchronize", event)
 
     def record(self, event: Any, stream: Any) -> None:
         self._call("cudaEventRecord", event, stream)
 
     def elapsed_ns(self, start: Any, end: Any) -> int:
-        self._call("cudaEventSynchronize", end)
+        self.wait(end)
         return int(float(self._call("cudaEventElapsedTime", start, end)) * 1e6)
 
     def free_event(self, event: Any) -> None:

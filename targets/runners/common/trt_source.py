@@ -14,7 +14,8 @@ _MIB = 1 << 20
 _CACHE_MIB = 4096
 # These change nothing in a plan, so they are no part of its key in the cache.
 _NOT_IN_KEY = (
-    "device", "dla_core", "engine_cache", "engine_cache_mib", "timing_cache", "cuda_graph", "scenario", "in_flight",
+    "device", "dla_core", "engine_cache", "engine_cache_mib", "timing_cache", "cuda_graph", "blocking_wait", "scenario",
+    "in_flight",
 )  # fmt: skip
 _BUILD_ONLY = (
     "max_batch", "workspace_mib", "optimization_level", "tf32", "strongly_typed", "float16_beside_int8", "calibration",

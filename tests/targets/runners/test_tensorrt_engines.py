@@ -352,7 +352,9 @@ def test_the_device_time_is_the_gpus(tmp_path: Path) -> None:
     model = build_onnx(tmp_path / "m")
     for label in ("8.2", "11"):
         with case_of(label).worker(latency_ms=5) as worker:
-            load(worker, model, batch=1)
+            asleep = load(worker, model, batch=1, options={"blocking_wait": "1"})["describe"]["effective"]
+            assert asleep["blocking_wait"] == "1"
+            check_values(worker, 1)
             assert worker.benchmark(duration_ns=1, min_count=2)[0]["device_time_ns"] >= 5_000_000
 
 

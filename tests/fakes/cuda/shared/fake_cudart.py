@@ -145,7 +145,7 @@ def cudaStreamDestroy(stream: Any) -> Tuple[Any]:
     return _done(fake_gpu.destroy, _need(stream, cudaStream_t))
 
 
-def cudaEventCreate() -> Tuple[Any, ...]:
+def cudaEventCreateWithFlags(flags: int) -> Tuple[Any, ...]:
     error, number = _try(fake_gpu.event_create)
     return error, None if number is None else cudaEvent_t(number)
 

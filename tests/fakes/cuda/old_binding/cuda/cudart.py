@@ -4,7 +4,7 @@ from fake_cudart import (  # noqa: F401 - the vendor's names at the vendor's pla
     cudaDeviceProp,
     cudaError_t,
     cudaEvent_t,
-    cudaEventCreate,
+    cudaEventCreateWithFlags,
     cudaEventDestroy,
     cudaEventElapsedTime,
     cudaEventRecord,

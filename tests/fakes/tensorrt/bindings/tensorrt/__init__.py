@@ -3,7 +3,7 @@
 from typing import Any
 
 import faking
-from fake_trt import base, building, by_index, engine
+from fake_trt import base, building, by_index, loading
 from fake_trt.base import (  # noqa: F401 - the vendor's names at the vendor's place
     DataType,
     DeviceType,
@@ -90,7 +90,7 @@ class ICudaEngine(by_index.BindingsEngine):
     context_class = IExecutionContext
 
 
-class Runtime(engine.RuntimeCore):
+class Runtime(loading.RuntimeCore):
     """Loads plans."""
 
     engine_class = ICudaEngine

@@ -6,7 +6,7 @@ Settings: fake_trt.
 from typing import Any
 
 import faking
-from fake_trt import base, building, by_index, by_name, engine, network
+from fake_trt import base, building, by_index, by_name, loading, network
 from fake_trt.base import (  # noqa: F401 - the vendor's names at the vendor's place
     DataType,
     DeviceType,
@@ -111,7 +111,7 @@ class ICudaEngine(by_name.NamedEngine, by_index.BindingsEngine):
     context_class = IExecutionContext
 
 
-class _Runtime(engine.RuntimeCore):
+class _Runtime(loading.RuntimeCore):
     """Loads plans."""
 
     engine_class = ICudaEngine

@@ -6,7 +6,7 @@ In 11 the precision flags, the calibrators and EXPLICIT_BATCH are gone: the grap
 from typing import Any
 
 import faking
-from fake_trt import base, building, by_name, engine, network
+from fake_trt import base, building, by_name, loading, network
 from fake_trt.base import (  # noqa: F401 - the vendor's names at the vendor's place
     DataType,
     DeviceType,
@@ -132,7 +132,7 @@ class ICudaEngine(by_name.NamedEngine):
         return 4096
 
 
-class Runtime(engine.RuntimeCore):
+class Runtime(loading.RuntimeCore):
     """Loads plans. Without a driver it is an object around a null pointer."""
 
     engine_class = ICudaEngine

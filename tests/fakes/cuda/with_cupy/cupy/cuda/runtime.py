@@ -96,7 +96,7 @@ def graphExecDestroy(graphExec: int) -> None:
     _call(fake_gpu.destroy, graphExec)
 
 
-def eventCreate() -> int:
+def eventCreateWithFlags(flags: int) -> int:
     return int(_call(fake_gpu.event_create))
 
 
