@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hostctl.deploy import lock
 from hostctl.deploy.errors import DeployFailed
@@ -107,24 +108,28 @@ class Deployment:
         wheels = [wheel for wheel in self._plan.bundle.wheels if wheel.name in set(missing)]
         if not wheels:
             return []
-        total = sum(wheel.size_bytes for wheel in wheels)
-        done = {"bytes": 0}
-
-        def sent(path: object) -> None:
-            done["bytes"] += next(wheel.size_bytes for wheel in wheels if wheel.path == path)
-            self._tell(f"sending wheels: {done['bytes'] / 1e6:.1f} of {total / 1e6:.1f} MB")
-
         directory = f"{self._plan.layout.prefix}/releases/{self._plan.release}/wheels"
         answer = self._remote.send(
-            [wheel.path for wheel in wheels], directory, sudo=self._plan.sudo, sent=sent
+            [wheel.path for wheel in wheels], directory, sudo=self._plan.sudo, sent=self._progress(wheels)
         )
         if answer.code:
-            self._step("discard") if "space" in answer.errors.lower() else None
+            if "no space" in answer.errors.lower():
+                self._step("discard")
             raise DeployFailed(
                 f"The wheels did not arrive on {self._remote.target} ({answer.last_words}); mend that and deploy again. "
                 "What ran before runs on."
             )
         return wheels
+
+    def _progress(self, wheels: list[Wheel]) -> Callable[[Path], None]:
+        left = {wheel.path: wheel.size_bytes for wheel in wheels}
+        total = sum(left.values())
+
+        def sent(path: Path) -> None:
+            del left[path]
+            self._tell(f"sent {(total - sum(left.values())) / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+        return sent
 
     def _activate(self, configured: Mapping[str, str]) -> str:
         plan = self._plan
@@ -135,7 +140,7 @@ class Deployment:
         if word == "active":
             return "upgraded" if plan.facts.current not in (None, plan.release) else "installed"
         if said.error is not None or not word:
-            raise self._failure("switching over", answer, said)
+            raise self._failure("Switching over", answer, said)
         raise DeployFailed(
             f"farmd {plan.release} does not serve on {plan.facts.host}: {self._story(word, release, said)}"
         )
@@ -158,7 +163,7 @@ class Deployment:
         return f"{now}; mend what its log says and deploy again.{log}"
 
     def _step(self, name: str, **files: str) -> Said:
-        answer, said = self._run(name if name.startswith("activate") else f"step {name}", files)
+        answer, said = self._run(f"step {name}", files)
         if answer.code or said.error is not None:
             raise self._failure(f"The step '{name}'", answer, said)
         return said

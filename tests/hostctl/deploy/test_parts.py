@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
 import zipfile
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -200,6 +202,20 @@ def test_unit() -> None:
     assert not [
         line for line in lines if line.startswith(("MemoryDenyWriteExecute", "PrivateDevices", "WatchdogSec"))
     ]
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze on this machine")
+    for number, changes in enumerate(({}, {"state_dir": "/data/wattfarm", "groups": ()})):
+        settings = dataclasses.replace(UNIT, user="root", command="/bin/true --config x", **changes)  # type: ignore[arg-type]
+        file = tmp_path / f"farmd{number}.service"
+        file.write_text(unit_text(settings))
+        done = subprocess.run(
+            [analyze, "verify", file], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_unit_sees_what_farmd_needs() -> None:
