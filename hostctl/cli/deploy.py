@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from hostctl.deploy.install import Outcome
     from hostctl.deploy.plan import Plan, Request
     from hostctl.deploy.remote import Remote
+    from hostctl.inventory import Device
+    from hostctl.session.progress import Progress
 
 _F = Callable[..., Any]
 _WHERE = (
@@ -83,27 +86,51 @@ def deploy_command(settings: Settings, /, **given: Any) -> None:
     answers; if it does not, the old one comes back.
     """
     from hostctl.deploy.remote import connect
+    from hostctl.session.progress import progress_on
 
-    request = _request(settings, given)
+    known = _known(settings, given["board"])
+    request = _request(known, given)
     request.check()
-    with connect(given["target"], given["ssh_command"], given["ssh_options"]) as remote:
-        plan = _plan(remote, request, given)
+    progress = progress_on()
+    with (
+        connect(given["target"], given["ssh_command"], given["ssh_options"]) as remote,
+        _closing_line(progress),
+    ):
+        plan = _plan(remote, request, given, progress)
         if given["dry_run"]:
+            progress.clear()
             _show_plan(plan, given["as_json"])
             return
         if not given["yes"]:
+            progress.clear()
             _ask(plan)
-        _finish(plan, _carry_out(plan, remote), given["target"], given["as_json"])
+        outcome = _carry_out(plan, remote, known, progress)
+    _finish(plan, outcome, given["target"], given["as_json"])
 
 
-def _request(settings: Settings, given: dict[str, Any]) -> Request:
-    from hostctl.deploy.plan import Request
+@contextmanager
+def _closing_line(progress: Progress) -> Iterator[None]:
+    """Take the line of progress away, however the block ends."""
+    try:
+        yield
+    finally:
+        progress.clear()
+
+
+def _known(settings: Settings, name: str) -> Device | None:
+    """Return the board's entry of the inventory; None before it has one."""
     from hostctl.inventory import load_inventory
 
-    known = load_inventory(settings.config).devices.get(given["board"])
+    device = load_inventory(settings.config).devices.get(name)
+    return device if device is not None and device.address is not None else None
+
+
+def _request(known: Device | None, given: dict[str, Any]) -> Request:
+    from hostctl.deploy.plan import Request
+
     return Request(
         device=given["board"],
-        board=known.board if known is not None and known.address is not None else None,
+        board=known.board if known is not None else None,
         prefix=given["prefix"],
         python=given["python"],
         account=given["account"],
@@ -122,34 +149,35 @@ def _text(config: Path | None) -> str | None:
         raise UsageError(f"The settings {config} cannot be read ({why}); check --config.") from None
 
 
-def _plan(remote: Remote, request: Request, given: dict[str, Any]) -> Plan:
+def _plan(remote: Remote, request: Request, given: dict[str, Any], progress: Progress) -> Plan:
     from hostctl.deploy.facts import choose_python, examine
     from hostctl.deploy.ownwheel import own_wheel
     from hostctl.deploy.plan import check_board, make_plan
     from hostctl.deploy.wheels import collect, target_of
     from hostctl.paths import cache_dir
 
-    _tell("looking at the board")
+    progress.step("looking at the board")
     facts = examine(remote, prefix=request.prefix, service=request.service, python=request.python)
     check_board(request, facts)
     python = choose_python(facts, request.python)
     target = target_of(facts, python)
     cache = cache_dir() / "deploy"
-    _tell(f"collecting wheels for {target.title}")
+    progress.step(f"collecting wheels for {target.title}")
     own = given["wheel"] or own_wheel(cache)
     bundle = collect(own, ("board", *given["extras"]), target, cache, refresh=given["refresh"])
     return make_plan(request, facts, python, bundle)
 
 
-def _carry_out(plan: Plan, remote: Remote) -> Outcome:
+def _carry_out(plan: Plan, remote: Remote, known: Device | None, progress: Progress) -> Outcome:
+    """Do it, with the board reserved where the farm knows it: nobody's measurement is to be cut off by a restart."""
     from hostctl.deploy.install import Deployment
+    from hostctl.session.reservation import Wanted, reserved
 
-    return Deployment(plan, remote, _tell).carry_out()
-
-
-def _tell(line: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"{line} …", err=True)
+    deployment = Deployment(plan, remote, progress.step)
+    if known is None or not plan.request.service:
+        return deployment.carry_out()
+    with reserved(Wanted([known], {}, wait=False), progress):
+        return deployment.carry_out()
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:

@@ -6,10 +6,13 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from hostctl.leases.model import Claim, State
+from hostctl.leases.store import LeaseStore
 from tests.hostctl.deploy.board import FAKES, Workstation, workstation
 
 
@@ -181,6 +184,21 @@ def test_who_cannot_be_reached(station: Workstation) -> None:
         "lab@nowhere cannot be reached over ssh (ssh: connect to host nowhere port 22: No route to host)"
         in done.stderr
     )
+
+
+@pytest.mark.slow
+def test_a_board_that_somebody_measures_on_is_left_alone(station: Workstation) -> None:
+    station.add_device("orin-1", "127.0.0.1:50051")
+    with closing(LeaseStore(station.home / "data/leases.sqlite")) as store:
+        lease = store.request("anna@desk", [Claim("orin-1")], ttl_s=600.0)
+        done = station.deploy()
+        assert done.returncode == 3
+        assert "anna@desk" in done.stderr
+        assert not station.board.prefix.exists()
+        store.release(lease.id)
+        assert station.deploy().returncode == 0
+        assert [lease.state for lease in store.list() if lease.state is State.ACTIVE] == []
+    assert 'board = "generic-x86_64"' in station.board.config.read_text()
 
 
 def test_wrong_words(station: Workstation) -> None:
