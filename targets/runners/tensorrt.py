@@ -180,7 +180,7 @@ class TensorRtRunner(Runner):
         # Contexts share a profile from 10 on, and in 8.6 where the build asked for it.
         self._is_shared = (
             not has_free_shapes
-            or not hasattr(engine, "num_bindings")
+            or not hasattr(trt.ICudaEngine, "num_bindings")
             or bool(source.facts.get("shares_profile"))
         )
         wanted = trt_engine.profile_ranges(trt, engine, profile)

@@ -179,12 +179,12 @@ class Builder:
 
     def _profiles(self, config: Any) -> int:
         """Return how many alike profiles the engine needs: contexts can share one only since 8.6."""
+        if not hasattr(self._trt.ICudaEngine, "num_bindings"):  # from 10 on always shared
+            return 1
         preview: Any = getattr(self._trt, "PreviewFeature", None)
         if hasattr(preview, "PROFILE_SHARING_0806"):
             config.set_preview_feature(preview.PROFILE_SHARING_0806, True)
             self.facts["shares_profile"] = True
-            return 1
-        if not hasattr(self._trt.ICudaEngine, "num_bindings"):  # from 10 on always shared
             return 1
         return contexts_of(self._options)
 
@@ -243,7 +243,7 @@ def contexts_of(options: LoadOptions) -> int:
 def _parser_error(error: Any) -> str:
     """Return one error of the parser with the node it is about."""
     text = " ".join(str(error.desc()).split()).rstrip(".")
-    if not hasattr(error, "node_name"):  # since 8.6
+    if not hasattr(error, "node_name"):  # since 10
         return text
     node: Tuple[str, str] = (str(error.node_operator()), str(error.node_name()))
     return "{} (node {} of type {})".format(text, node[1] or "without a name", node[0]) if any(node) else text

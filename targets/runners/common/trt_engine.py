@@ -132,7 +132,10 @@ class Context:
 
     def select_profile(self, stream: int) -> bool:
         """Choose the profile; shapes have to be set after it. False: another context has it."""
-        return bool(self.native.set_optimization_profile_async(self.profile, stream))
+        try:
+            return bool(self.native.set_optimization_profile_async(self.profile, stream))
+        except RuntimeError:  # what the bindings of every version make of False (TensorRT, pyCore.cpp)
+            return False
 
     def set_shape(self, tensor: EngineTensor, shape: Shape) -> bool:
         """Set the shape of an input; False where the engine does not take it."""

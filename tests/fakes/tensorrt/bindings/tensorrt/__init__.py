@@ -36,6 +36,11 @@ BuilderFlag = base.make_enum(
         "DISABLE_TIMING_CACHE",
         "TF32",
         "SPARSE_WEIGHTS",
+        "SAFETY_SCOPE",
+        "OBEY_PRECISION_CONSTRAINTS",
+        "PREFER_PRECISION_CONSTRAINTS",
+        "DIRECT_IO",
+        "REJECT_EMPTY_ALGORITHMS",
     ],
 )
 

@@ -6,7 +6,7 @@ Settings: fake_trt.
 from typing import Any
 
 import faking
-from fake_trt import base, building, by_index, by_name, loading, network
+from fake_trt import base, building, by_index, by_name, loading
 from fake_trt.base import (  # noqa: F401 - the vendor's names at the vendor's place
     DataType,
     DeviceType,
@@ -23,12 +23,11 @@ from fake_trt.base import (  # noqa: F401 - the vendor's names at the vendor's p
 )
 from fake_trt.building import ITimingCache  # noqa: F401
 from fake_trt.by_name import IOutputAllocator  # noqa: F401
-from fake_trt.network import INetworkDefinition, IOptimizationProfile
+from fake_trt.network import INetworkDefinition, IOptimizationProfile, OnnxParser, ParserError  # noqa: F401
 
 faking.trip("import")
 __version__ = base.version("8.6.1.6")
 _IS_86 = not __version__.startswith("8.5")
-OnnxParser = network.NamedOnnxParser if _IS_86 else network.OnnxParser
 NetworkDefinitionCreationFlag = base.make_enum(
     "NetworkDefinitionCreationFlag", ["EXPLICIT_BATCH", "EXPLICIT_PRECISION"]
 )

@@ -45,6 +45,12 @@ NetworkDefinitionCreationFlag = base.make_enum(
 )
 
 
+PreviewFeature = base.make_enum(
+    "PreviewFeature",
+    ["ALIASED_PLUGIN_IO_10_03"] if _IS_11 else ["PROFILE_SHARING_0806", "ALIASED_PLUGIN_IO_10_03"],
+)
+
+
 class _Config(building.ConfigCore):
     """Settings of a build."""
 

@@ -155,12 +155,14 @@ class ContextCore:
         self._shapes = {}
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        problem = None
         if not 0 <= profile_index < self._engine.num_optimization_profiles:
-            return self._log("3: Parameter check failed: profile index {}".format(profile_index))
-        if not self._may_use(profile_index):
-            return self._log(
-                "3: Profile {} has been chosen by another IExecutionContext.".format(profile_index)
-            )
+            problem = "3: Parameter check failed: profile index {}".format(profile_index)
+        elif not self._may_use(profile_index):
+            problem = "3: Profile {} has been chosen by another IExecutionContext.".format(profile_index)
+        if problem is not None:
+            self._log(problem)
+            raise RuntimeError("Error in set optimization profile async.")  # pyCore.cpp, of every version
         self._use(profile_index)
         return True
 

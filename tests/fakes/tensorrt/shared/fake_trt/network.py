@@ -95,7 +95,7 @@ class ParserError:
 
 
 class NamedParserError(ParserError):
-    """Since 8.6 an error tells the node."""
+    """Since 10 an error tells the node."""
 
     def node_name(self) -> str:
         return "node_of_y"
@@ -156,7 +156,7 @@ def _is_asymmetric(net: onnx_net.Net) -> bool:
 
 
 class NamedOnnxParser(OnnxParser):
-    """Since 8.6."""
+    """Since 10."""
 
     error_class = NamedParserError
 
