@@ -231,6 +231,20 @@ def instruments(around: Surroundings) -> Iterator[Finding]:
             )
 
 
+def deployment(around: Surroundings) -> Iterator[Finding]:
+    """What `hostctl deploy` needs here: the way to a board, and the collector of wheels."""
+    ssh = shutil.which("ssh")
+    if ssh is not None:
+        yield Finding("ssh for hostctl deploy", "ok", ssh)
+    else:
+        yield Finding("ssh for hostctl deploy", "missing", "not on PATH", "apt-get install openssh-client")
+    try:
+        yield Finding("pip for hostctl deploy", "ok", importlib.metadata.version("pip"))
+    except importlib.metadata.PackageNotFoundError:
+        mend = f"{sys.executable} -m ensurepip"
+        yield Finding("pip for hostctl deploy", "missing", "not in this environment", mend)
+
+
 CHECKS: tuple[Callable[[Surroundings], Iterator[Finding]], ...] = (
     python,
     runtimes,
@@ -242,4 +256,5 @@ CHECKS: tuple[Callable[[Surroundings], Iterator[Finding]], ...] = (
     rapl,
     serial_ports,
     governor,
+    deployment,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,18 @@ def test_the_visa_library(
     assert finding.state == state
     assert words in finding.detail
     assert bool(finding.mend) == (state != "ok")
+
+
+def test_what_installing_on_boards_needs(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: "26.0")
+    assert [finding.state for finding in doctor.deployment(around)] == ["ok", "ok"]
+
+    def absent(_name: str) -> str:
+        raise PackageNotFoundError
+
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    ssh, pip = doctor.deployment(around)
+    assert (ssh.state, ssh.mend) == ("missing", "apt-get install openssh-client")
+    assert (pip.state, pip.mend) == ("missing", f"{sys.executable} -m ensurepip")
