@@ -62,9 +62,8 @@ class Builder:
     def _network_flags(self, choice: Choice) -> int:
         names = self._trt.NetworkDefinitionCreationFlag
         flags = 0
-        if hasattr(
-            names, "EXPLICIT_BATCH"
-        ):  # ONNX needs it; nothing else is left in 10, and 11 dropped the name
+        # ONNX needs it; nothing else is left in 10, and 11 dropped the name.
+        if hasattr(names, "EXPLICIT_BATCH"):
             flags |= 1 << int(names.EXPLICIT_BATCH)
         if choice.is_strong and hasattr(names, "STRONGLY_TYPED"):
             flags |= 1 << int(names.STRONGLY_TYPED)
@@ -92,21 +91,15 @@ class Builder:
         # On from Ampere unless told: then float32 convolutions round their inputs to 10 bits of mantissa.
         has_tf32 = bool(self._options.flag("tf32"))
         (config.set_flag if has_tf32 else config.clear_flag)(flags.TF32)
-        if self._options.flag("version_compatible"):
-            if not hasattr(flags, "VERSION_COMPATIBLE"):
-                raise self._lacks("version_compatible")
+        if self._options.flag("version_compatible"):  # the runtime was asked whether it has that
             config.set_flag(flags.VERSION_COMPATIBLE)
         verbosity: Any = getattr(self._trt, "ProfilingVerbosity", None)
-        if hasattr(
-            verbosity, "DETAILED"
-        ):  # costs nothing at run time; without it nobody can read back the precisions
+        # Costs nothing at run time; without it nobody can read back the precisions.
+        if hasattr(verbosity, "DETAILED"):
             config.profiling_verbosity = verbosity.DETAILED
         self.facts.update(
             precision=choice.precision, flags=choice.flags, is_strong=choice.is_strong, tf32=has_tf32
         )
-
-    def _lacks(self, option: str) -> OptionInvalid:
-        return OptionInvalid("TensorRT {} has no {}.".format(self._trt.__version__, option), option=option)
 
     def _set_limits(self, config: Any) -> None:
         workspace = self._options.integer("workspace_mib")
@@ -115,11 +108,14 @@ class Builder:
                 config.set_memory_pool_limit(self._trt.MemoryPoolType.WORKSPACE, workspace * _MIB)
         else:  # before 8.4 the default is none at all, which excludes most fast kernels
             config.max_workspace_size = workspace * _MIB if workspace else self._device.memory_bytes // 4
-        level = self._options.integer("optimization_level", minimum=0)
+        level = self._options.choice("optimization_level", ("0", "1", "2", "3", "4", "5"))
         if level is not None:
             if not hasattr(config, "builder_optimization_level"):
-                raise self._lacks("optimization_level")
-            config.builder_optimization_level = level
+                raise OptionInvalid(
+                    "TensorRT {} has no optimization_level.".format(self._trt.__version__),
+                    option="optimization_level",
+                )
+            config.builder_optimization_level = int(level)
 
     def _set_dla(self, builder: Any, config: Any, network: Any, choice: Choice, core: Optional[int]) -> None:
         if core is None:
