@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     help="Device name, or terms such as tag=gpu,runtime=openvino.",
 )
 @click.option(
-    "--model", type=click.Path(path_type=Path), required=True, help="ONNX, TFLite or OpenVINO file."
+    "--model", type=click.Path(path_type=Path), required=True, help="Model file, as for hostctl run."
 )
+@click.option("--format", "form", metavar="NAME", help="The file's format where hostctl cannot tell.")
 @click.option("--runtime", help="Runtime; by the file's format if not given.")
 @click.option("--precision", default="", help="Precision; the file's own if not given.")
 @click.option("--batch", type=click.IntRange(1), help="Batch; the file's own, or 1, if not given.")
@@ -57,6 +58,7 @@ def infer_command(
     device: str,
     model: Path,
     runtime: str | None,
+    form: str | None,
     precision: str,
     batch: int | None,
     inputs: tuple[tuple[str, str], ...],
@@ -76,7 +78,7 @@ def infer_command(
     from hostctl.session.progress import progress_on
     from hostctl.session.reservation import Wanted, reserved
 
-    chosen = model_choice(model)
+    chosen = model_choice(model, form=form)
     given = {name: _read_array(name, Path(path)) for name, path in inputs}
     progress = progress_on()
     devices = candidates(load_inventory(settings.config), device)

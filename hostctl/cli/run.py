@@ -44,6 +44,7 @@ _WHAT = (
         "--source", type=click.Path(path_type=Path), metavar="FILE",
         help="ONNX or TFLite file a compiled model was made of, for its operations and its outputs.",
     ),
+    click.option("--format", "form", metavar="NAME", help="The files' format where hostctl cannot tell, as a runtime names it."),
     click.option("--runtime", "runtimes", type=WORDS, default=(), help="Runtimes; by the file's format if not given."),
     click.option("--precision", "precisions", type=WORDS, default=("",), help="Precisions; the file's own if not given."),
     click.option("--batch", "batches", type=BATCHES, default=(None,), help="Batches, such as 1,8; the file's own if not given."),
@@ -174,7 +175,7 @@ def _plan(given: Mapping[str, Any]) -> Plan:
         raise UsageError("--source is for one --model; measure the models one after another.")
     usual_s = MLPERF.least_duration_s if given["rules"] == "mlperf" else USUAL_DURATION_S
     return Plan(
-        models=tuple(model_choice(path, given["source"]) for path in given["models"]),
+        models=tuple(model_choice(path, given["source"], given["form"]) for path in given["models"]),
         runtimes=given["runtimes"],
         precisions=given["precisions"],
         batches=given["batches"],

@@ -62,12 +62,15 @@ class ModelChoice:
         return self.source or self
 
 
-def model_choice(path: Path, source: Path | None = None) -> ModelChoice:
+def model_choice(path: Path, source: Path | None = None, form: str | None = None) -> ModelChoice:
     """Return a model file with its format, and that of the file it was compiled from.
 
-    Raises ModelFileError if one is missing or empty, UsageError if it is of no known format.
+    `form` names the format where neither suffix nor content tells it, as of a runtime of the farm's own. Raises ModelFileError if
+    a file is missing or empty, UsageError if it is of no known format.
     """
-    choice = _choice(path)
+    if form is not None:
+        require_file(path)
+    choice = _choice(path) if form is None else ModelChoice(path, form)
     if source is None:
         return choice
     if choice.format in _READABLE and choice.made_for is None:
@@ -100,7 +103,8 @@ def _format(path: Path) -> str:
     if found is None:
         raise UsageError(
             f"The format of '{path}' is not known; give an ONNX (.onnx), a TFLite (.tflite), an OpenVINO file (.xml beside "
-            f"its .bin), or one that a vendor's compiler made ({', '.join(sorted(set(COMPILED) - {'.xml', '.zip'}))})."
+            f"its .bin), one that a vendor's compiler made ({', '.join(sorted(set(COMPILED) - {'.xml', '.zip'}))}), or its "
+            "format with --format."
         )
     return found
 

@@ -81,6 +81,16 @@ def test_a_compiled_file_goes_to_the_runtime_it_was_made_for(tmp_path: Path) -> 
         default_runtime(chosen, [litert])
 
 
+def test_a_format_of_the_farms_own_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "net.mine"
+    own.write_bytes(b"x")
+    with pytest.raises(UsageError, match="--format"):
+        model_choice(own)
+    assert model_choice(own, form="mine").format == "mine"
+    with pytest.raises(ModelFileError, match="no model file"):
+        model_choice(tmp_path / "missing", form="mine")
+
+
 def test_the_source_of_a_compiled_file(tmp_path: Path, model: Path) -> None:
     plan = tmp_path / "net.plan"
     plan.write_bytes(b"compiled")
