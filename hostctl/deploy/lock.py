@@ -47,7 +47,7 @@ def held(remote: Remote, prefix: str, *, sudo: bool) -> Iterator[str]:
     # busybox's timeout leaves a process behind for a second, which must not inherit the lock.
     wait = f'while timeout {SILENCE_S} sh -c "read -r sign" 9>&-; do :; done'
     line = (
-        f"mkdir -p {prefix} && exec 9>>{file} && "
+        f"umask 022 && mkdir -p {prefix} && exec 9>>{file} && "
         f"{{ flock -n 9 || {{ echo taken by $(cat {file}); exit {_TAKEN}; }}; }} && "
         f"echo {token} >{file} && echo held && {wait}"
     )

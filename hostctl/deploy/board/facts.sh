@@ -88,7 +88,7 @@ main() {
     libc
     privileges
     [ -d "$ROOT/run/systemd/system" ] && command -v systemctl >/dev/null && fact systemd yes
-    for tool in awk cat df flock id ls mv readlink rm sed sha256sum sleep tar timeout; do
+    for tool in awk cat df flock grep id mv readlink rm sed sha256sum sleep sort tail tar timeout; do
         command -v "$tool" >/dev/null || fact lacks "$tool"
     done
     groups_here

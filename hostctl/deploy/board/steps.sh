@@ -195,19 +195,19 @@ start() {  # switch a release on, with the unit that it was installed with
 
 activate_service() {
     if [ -f "$UNIT" ] && [ "$NEW_UNIT" = "$(cat "$UNIT")" ] && [ "$(current)" = "$RELEASE" ] && is_healthy "$RELEASE" 20; then
-        good "$RELEASE"
+        [ -f "$HERE/.good" ] || good "$RELEASE"
         echo "outcome unchanged"
         return
     fi
     save_foreign_unit
-    back=$(last_good)
+    back=$(served | grep -v -x -F "$RELEASE" | head -n 1)
     if [ "$(current)" = "$RELEASE" ] && [ -f "$HERE/.good" ] && [ "$NEW_UNIT" != "$(cat "$HERE/$NAME")" ]; then
         # Only the unit is new: the way back is the one before.
         back=$RELEASE
         cp "$HERE/$NAME" "$HERE/$NAME.old"
     fi
     printf '%s\n' "$NEW_UNIT" >"$HERE/$NAME.new" && mv "$HERE/$NAME.new" "$HERE/$NAME" || fail "$HERE/$NAME cannot be written."
-    why=$(start "$RELEASE")
+    why=$(start "$RELEASE" 2>&1)
     if [ $? = 0 ]; then
         good "$RELEASE"
         prune
@@ -226,18 +226,15 @@ save_foreign_unit() {  # one that somebody wrote by hand is kept beside
     fi
 }
 
-last_good() {  # what to go back to: what is switched on, if it has served; else what served last
-    before=$(current)
-    if [ "$before" != "$RELEASE" ] && [ -n "$before" ] && [ -f "$RELEASES/$before/.good" ]; then
-        echo "$before"
-        return
-    fi
-    for marker in $(ls -t "$RELEASES"/*/.good 2>/dev/null); do
-        found=$(basename "$(dirname "$marker")")
-        [ "$found" = "$RELEASE" ] && continue
-        echo "$found"
-        return
-    done
+served() {  # the releases that have served, the last one first; by count: boards without a clock wake up in the past
+    for marker in "$RELEASES"/*/.good; do
+        [ -f "$marker" ] && echo "$(cat "$marker") $(basename "$(dirname "$marker")")"
+    done | sort -rn | sed 's/^[0-9]* //'
+}
+
+good() {
+    last=$(cat "$RELEASES"/*/.good 2>/dev/null | sort -n | tail -n 1)
+    echo $((${last:-0} + 1)) >"$RELEASES/$1/.good"
 }
 
 roll_back() {
@@ -257,7 +254,7 @@ roll_back() {
         exit 1
     fi
     [ "$back" != "$RELEASE" ] || mv "$HERE/$NAME.old" "$HERE/$NAME"
-    if start "$back" >"$HERE/rollback.log"; then
+    if start "$back" >"$HERE/rollback.log" 2>&1; then
         good "$back"
         echo "outcome rolled-back $back"
     else
@@ -266,8 +263,6 @@ roll_back() {
     fi
     exit 1
 }
-
-good() { : >"$RELEASES/$1/.good"; }
 
 activate_user() {  # no service: serve for a moment at a port of its own, then switch
     trial=$(mktemp -d) || fail "The board has no room for a temporary directory; free some and deploy again."
@@ -286,9 +281,8 @@ activate_user() {  # no service: serve for a moment at a port of its own, then s
         echo "outcome rolled-back $(current)"
         exit 1
     fi
-    before=$(current)
+    [ "$(current)" = "$RELEASE" ] && { echo "outcome unchanged"; return; }
     good "$RELEASE"
-    [ "$before" = "$RELEASE" ] && { echo "outcome unchanged"; return; }
     point_to "$RELEASE" || fail "$PREFIX/current cannot be switched."
     prune
     echo "outcome active"
@@ -298,8 +292,8 @@ prune() {  # keep the last few that served; what never did goes
     for release in "$RELEASES"/*/; do
         [ -f "$release/.good" ] || rm -rf "$release"
     done
-    ls -t "$RELEASES"/*/.good | sed "1,${KEEP}d" | while read -r marker; do
-        rm -rf "$(dirname "$marker")" && echo "note Removed the old release $(basename "$(dirname "$marker")")."
+    served | sed "1,${KEEP}d" | while read -r old; do
+        rm -rf "${RELEASES:?}/$old" && echo "note Removed the old release $old."
     done
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from hostctl.deploy import lock
+from hostctl.deploy.facts import with_settings
+from hostctl.deploy.install import read_answer
 from tests.hostctl.deploy.board import Workstation, workstation
 from tests.waiting import wait_until
 
@@ -195,3 +198,24 @@ def test_a_wheel_that_arrives_damaged_is_sent_again(station: Workstation) -> Non
     assert station.deploy("1.1").returncode == 0
     assert "send" in board.steps()
     assert board.serves == "1.1 none"
+
+
+def test_a_disk_that_fills_up_while_installing(tmp_path: Path) -> None:
+    prefix = tmp_path / "wattfarm"
+    release = prefix / "releases/1.0-x"
+    (release / "wheels").mkdir(parents=True)
+    (prefix / ".deploy.lock").write_text("token\n")
+    settings = {
+        "PREFIX": str(prefix),
+        "RELEASE": "1.0-x",
+        "TOKEN": "token",
+        "PYTHON": sys.executable,
+        "UNIT": "",
+        "MANIFEST": "",
+    }
+    full = "pip_install() { echo 'OSError: [Errno 28] No space left on device'; return 1; }\nsame() { :; }\n"
+    script = f"{with_settings(settings, 'steps.sh')}\n{full}step install </dev/null\n"
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=False, timeout=60)
+    said = f"The disk of {prefix} is full; free some room there and deploy again. What ran before runs on."
+    assert (done.returncode, read_answer(done.stdout).error, done.stderr) == (1, said, "")
+    assert not release.exists()
