@@ -1,7 +1,3 @@
-"""One file for each runtime. A file imports its vendor package late, inside its methods.
-
-To add one: a file here with a subclass of targets.runner.Runner (fill version, _load, _bind, _outputs; read settings back
-into ``effective`` and say every silent fallback in ``fallbacks``), a line in targets/catalogue.py, and its models in
-tests/targets/test_runners.py, whose conformance test then walks it. A runner that lives elsewhere is added by the
-operator through WATTFARM_RUNNERS (targets/catalogue.py).
+"""One file for each runtime; what several share, and what would make one too long, is in parts/. A vendor's package is imported
+late, inside of methods. How to add one: docs/porting.md.
 """

@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Optional, Tuple
 from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
 from targets.formats import tflite_file
 from targets.options import LoadOptions
-from targets.runners.common import delegates, libedgetpu
-from targets.runners.common.interpreter import InterpreterRunner
-from targets.runners.common.libedgetpu import Device
+from targets.runners.parts.tflite import delegates, libedgetpu
+from targets.runners.parts.tflite.interpreter import InterpreterRunner
+from targets.runners.parts.tflite.libedgetpu import Device
 from targets.tensors import ModelSpec
 
 _DEVICE = re.compile(r"(usb|pci)?(:\d+)?$")

@@ -12,12 +12,12 @@ from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, Targets
 from targets.formats import hef_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.runner import Runner
-from targets.runners.common import hailo_device
-from targets.runners.common.hailo_async import InferModelEngine
-from targets.runners.common.hailo_errors import is_vendors, status_of, translate
-from targets.runners.common.hailo_streams import MAX_BATCH, Engine, Settings
-from targets.runners.common.hailo_vstreams import VStreamsEngine
-from targets.runners.common.vendor import keep_precision
+from targets.runners.parts.hailort import device as hailo_device
+from targets.runners.parts.hailort.errors import is_vendors, status_of, translate
+from targets.runners.parts.hailort.queues import InferModelEngine
+from targets.runners.parts.hailort.streams import MAX_BATCH, Engine, Settings
+from targets.runners.parts.hailort.vstreams import VStreamsEngine
+from targets.runners.parts.vendor import keep_precision
 from targets.tensors import ModelSpec, Tensors
 
 _NOT_COMPATIBLE = 93

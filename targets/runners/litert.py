@@ -10,9 +10,9 @@ from targets.formats import tflite_file
 from targets.formats.tflite_file import TfliteFacts
 from targets.options import LoadOptions
 from targets.process import usable_cores
-from targets.runners.common import delegates
-from targets.runners.common.interpreter import InterpreterRunner, Partition
-from targets.runners.common.vendor import keep_precision
+from targets.runners.parts.tflite import delegates
+from targets.runners.parts.tflite.interpreter import InterpreterRunner, Partition
+from targets.runners.parts.vendor import keep_precision
 from targets.tensors import ModelSpec
 
 

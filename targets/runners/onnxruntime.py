@@ -10,9 +10,11 @@ from targets.formats import onnx_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import thread_ids, usable_cores
 from targets.runner import Runner
-from targets.runners.common import ort_plugins, ort_precision, ort_session
-from targets.runners.common.ort_assignment import Profile, recorded
-from targets.runners.common.ort_providers import (
+from targets.runners.parts.onnxruntime import plugins as ort_plugins
+from targets.runners.parts.onnxruntime import precision as ort_precision
+from targets.runners.parts.onnxruntime import session as ort_session
+from targets.runners.parts.onnxruntime.assignment import Profile, recorded
+from targets.runners.parts.onnxruntime.providers import (
     CPU,
     PREFIX,
     PROVIDERS,
@@ -20,7 +22,7 @@ from targets.runners.common.ort_providers import (
     device_name,
     provider_options,
 )
-from targets.runners.common.vendor import import_vendor
+from targets.runners.parts.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec, random_inputs, unique_names
 
 _DTYPES = {

@@ -18,9 +18,8 @@ from targets.formats import ir_file, onnx_file, tflite_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import monotonic_ns
 from targets.runner import Runner
-from targets.runners.common import openvino_api as api
-from targets.runners.common import openvino_precision as precision
-from targets.runners.common.openvino_config import (
+from targets.runners.parts.openvino import api, precision
+from targets.runners.parts.openvino.config import (
     HINTS,
     KEYS,
     PRECISION_HINT,

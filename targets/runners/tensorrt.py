@@ -1,7 +1,7 @@
 """TensorRT 8.0 to 11 on NVIDIA GPUs and DLAs. Source: https://docs.nvidia.com/deeplearning/tensorrt/, Python API.
 
-This file says what is loaded where and what came of it; building, caching, execution and CUDA are in common/trt_*.py and
-common/cuda*.py.
+This file says what is loaded where and what came of it; building, caching, execution and CUDA are in parts/tensorrt and
+parts/cuda.
 """
 
 import importlib
@@ -12,15 +12,17 @@ import numpy as np
 from targets.errors import InferenceFailed, OptionInvalid, RuntimeUnavailable
 from targets.options import LoadOptions
 from targets.runner import Runner
-from targets.runners.common import trt_engine, trt_precision, trt_shapes
-from targets.runners.common.cuda import Cuda, CudaError, CudaMissingError, Device, open_cuda
-from targets.runners.common.trt_build import contexts_of
-from targets.runners.common.trt_log import LINES, logger
-from targets.runners.common.trt_place import Place, place_of
-from targets.runners.common.trt_readback import ReadBack
-from targets.runners.common.trt_slot import Slot, need_context
-from targets.runners.common.trt_source import Source, usable_profiles
-from targets.runners.common.vendor import import_vendor
+from targets.runners.parts.cuda import Cuda, CudaError, CudaMissingError, Device, open_cuda
+from targets.runners.parts.tensorrt import engine as trt_engine
+from targets.runners.parts.tensorrt import precision as trt_precision
+from targets.runners.parts.tensorrt import shapes as trt_shapes
+from targets.runners.parts.tensorrt.build import contexts_of
+from targets.runners.parts.tensorrt.log import LINES, logger
+from targets.runners.parts.tensorrt.place import Place, place_of
+from targets.runners.parts.tensorrt.readback import ReadBack
+from targets.runners.parts.tensorrt.slot import Slot, need_context
+from targets.runners.parts.tensorrt.source import Source, usable_profiles
+from targets.runners.parts.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec
 
 

@@ -14,9 +14,9 @@ from targets.formats import xmodel_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import monotonic_ns
 from targets.runner import Runner
-from targets.runners.common import vitis_dpu
-from targets.runners.common.vendor import keep_precision
-from targets.runners.common.vitis_graph import Parts, specs_of
+from targets.runners.parts.vendor import keep_precision
+from targets.runners.parts.vitisai import dpu as vitis_dpu
+from targets.runners.parts.vitisai.graph import Parts, specs_of
 from targets.tensors import ModelSpec, Tensors, TensorSpec
 
 _DEVICE = "dpu"

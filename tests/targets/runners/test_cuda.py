@@ -37,7 +37,7 @@ def answers(program: str, *folders: str, **settings: Any) -> dict[str, Any]:
 
 PRELUDE = """
 import json, threading
-from targets.runners.common.cuda import CudaError, CudaMissingError, open_cuda
+from targets.runners.parts.cuda import CudaError, CudaMissingError, open_cuda
 def failure(call, *args):
     try:
         call(*args)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from targets.errors import InferenceFailed, OptionInvalid, WireClosed
-from targets.runners.common.libedgetpu import Device
 from targets.runners.edgetpu import candidates
+from targets.runners.parts.tflite.libedgetpu import Device
 from tests.targets.helpers import MODELS, WorkerClient
 from tests.targets.runners.cases import CASES, edgetpu_model, inputs_for
 from tests.targets.runners.delegate_library import worker_with

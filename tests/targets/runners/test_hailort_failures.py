@@ -8,7 +8,7 @@ import pytest
 
 from targets import errors
 from targets.formats import hef_file
-from targets.runners.common.hailo_errors import status_of, translate
+from targets.runners.parts.hailort.errors import status_of, translate
 from tests.targets.helpers import WorkerClient
 from tests.targets.interpreters import oldest
 from tests.targets.runners.cases import inputs_for

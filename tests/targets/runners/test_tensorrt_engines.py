@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from targets.errors import InputInvalid
-from targets.runners.common.trt_cache import Cache, key_of
+from targets.runners.parts.tensorrt.cache import Cache, key_of
 from tests.targets.helpers import WorkerClient, build_onnx, reference
 from tests.targets.interpreters import oldest
 from tests.targets.runners.tensorrt_workers import (

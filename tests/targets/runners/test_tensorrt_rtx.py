@@ -9,9 +9,9 @@ import pytest
 
 from targets.errors import ModelInvalid, PrecisionUnsupported
 from targets.options import LoadOptions
-from targets.runners.common.cuda import Device
-from targets.runners.common.trt_build import Builder
-from targets.runners.common.trt_cache import NoCache
+from targets.runners.parts.cuda import Device
+from targets.runners.parts.tensorrt.build import Builder
+from targets.runners.parts.tensorrt.cache import NoCache
 from tests.targets.helpers import build_onnx, build_quantised_onnx
 from tests.targets.runners.tensorrt_workers import reshape_onnx, symmetric_onnx
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from targets import errors
-from targets.runners.common import vitis_dpu
+from targets.runners.parts.vitisai import dpu as vitis_dpu
 from tests.targets.helpers import WorkerClient
 from tests.targets.interpreters import oldest
 from tests.targets.runners.cases import CASES, inputs_for

@@ -192,10 +192,10 @@ class Cuda:
 # Module of the binding, module and class that drives it. In order of preference: the first two bind the runtime API that TensorRT
 # itself uses; PyCUDA, which JetPack 4 has, binds the driver API.
 _BINDINGS = (
-    ("cuda.bindings.runtime", "cuda_runtime", "RuntimeApi"),
-    ("cuda.cudart", "cuda_runtime", "RuntimeApi"),
-    ("cupy.cuda.runtime", "cuda_cupy", "CupyApi"),
-    ("pycuda.driver", "cuda_pycuda", "PyCudaApi"),
+    ("cuda.bindings.runtime", "runtime", "RuntimeApi"),
+    ("cuda.cudart", "runtime", "RuntimeApi"),
+    ("cupy.cuda.runtime", "cupy", "CupyApi"),
+    ("pycuda.driver", "pycuda", "PyCudaApi"),
 )
 
 
@@ -208,6 +208,8 @@ def open_cuda() -> Cuda:
         except Exception as error:  # CuPy and PyCUDA raise more than ImportError without their libraries
             reasons.append("{}: {}".format(module, " ".join(str(error).split())))
             continue
-        found: Cuda = getattr(importlib.import_module("targets.runners.common." + driver), cls)(module, api)
+        found: Cuda = getattr(importlib.import_module("targets.runners.parts.cuda." + driver), cls)(
+            module, api
+        )
         return found
     raise CudaMissingError("; ".join(reasons))

@@ -5,10 +5,11 @@ from typing import Any, Dict, List, Optional
 from targets.errors import ModelInvalid, OptionInvalid, RuntimeUnavailable
 from targets.options import LoadOptions
 from targets.runner import one_line
-from targets.runners.common import trt_cache, trt_shapes
-from targets.runners.common.cuda import Cuda, Device
-from targets.runners.common.trt_build import Builder, contexts_of
-from targets.runners.common.trt_log import LINES, logger
+from targets.runners.parts.cuda import Cuda, Device
+from targets.runners.parts.tensorrt import cache as trt_cache
+from targets.runners.parts.tensorrt import shapes as trt_shapes
+from targets.runners.parts.tensorrt.build import Builder, contexts_of
+from targets.runners.parts.tensorrt.log import LINES, logger
 
 _MIB = 1 << 20
 _CACHE_MIB = 4096

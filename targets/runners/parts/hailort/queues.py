@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from targets.errors import InferenceFailed, OptionInvalid
-from targets.runners.common.hailo_errors import is_vendors, translate
-from targets.runners.common.hailo_streams import Engine, Settings, Stream, check_nms, is_nms
+from targets.runners.parts.hailort.errors import is_vendors, translate
+from targets.runners.parts.hailort.streams import Engine, Settings, Stream, check_nms, is_nms
 from targets.tensors import Array, Tensors
 
 

@@ -9,11 +9,12 @@ from typing import Any, Dict, List, Optional, Tuple
 from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, OutOfMemory, PrecisionUnsupported
 from targets.formats import onnx_file
 from targets.options import LoadOptions
-from targets.runners.common import trt_calibration, trt_shapes
-from targets.runners.common.cuda import Cuda, Device
-from targets.runners.common.trt_cache import Cache
-from targets.runners.common.trt_log import LINES, logger
-from targets.runners.common.trt_precision import Choice, choose
+from targets.runners.parts.cuda import Cuda, Device
+from targets.runners.parts.tensorrt import calibration as trt_calibration
+from targets.runners.parts.tensorrt import shapes as trt_shapes
+from targets.runners.parts.tensorrt.cache import Cache
+from targets.runners.parts.tensorrt.log import LINES, logger
+from targets.runners.parts.tensorrt.precision import Choice, choose
 
 _MIB = 1 << 20
 _MEMORY_WORDS = ("outofmemory", "out of memory", "cuda runtime (2)", "insufficient memory")

@@ -9,11 +9,11 @@ from typing import Any, Dict, List, Optional, Tuple, Type
 import numpy as np
 
 from targets.errors import InferenceFailed, ModelInvalid, OptionInvalid, OutOfMemory, TargetsError
-from targets.runners.common.cuda import Cuda, CudaError, HostBuffer
-from targets.runners.common.trt_engine import Context, EngineTensor
-from targets.runners.common.trt_log import LINES
-from targets.runners.common.trt_memory import Buffer, make_allocator
-from targets.runners.common.trt_shapes import Shape
+from targets.runners.parts.cuda import Cuda, CudaError, HostBuffer
+from targets.runners.parts.tensorrt.engine import Context, EngineTensor
+from targets.runners.parts.tensorrt.log import LINES
+from targets.runners.parts.tensorrt.memory import Buffer, make_allocator
+from targets.runners.parts.tensorrt.shapes import Shape
 from targets.tensors import Tensors
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from targets.runners.common.cuda import Cuda, CudaError
-from targets.runners.common.trt_shapes import Shape
+from targets.runners.parts.cuda import Cuda, CudaError
+from targets.runners.parts.tensorrt.shapes import Shape
 
 
 class Buffer:

@@ -13,7 +13,7 @@ import tempfile
 from typing import Any, Callable, Dict, Optional
 
 from targets.runner import one_line
-from targets.runners.common.ort_providers import PROVIDERS
+from targets.runners.parts.onnxruntime.providers import PROVIDERS
 
 
 class Profile:

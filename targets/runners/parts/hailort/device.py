@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from targets.errors import OptionInvalid, RuntimeUnavailable
 from targets.options import nearest
 from targets.runner import one_line
-from targets.runners.common.hailo_errors import translate
+from targets.runners.parts.hailort.errors import translate
 
 PACKAGE = "hailort-<version>-<python>-<machine>.whl"
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 
 from targets.errors import OptionInvalid
 from targets.options import LoadOptions
-from targets.runners.common.openvino_api import access_of, reason, release
+from targets.runners.parts.openvino.api import access_of, reason, release
 
 HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 PRECISION_HINT = "INFERENCE_PRECISION_HINT"

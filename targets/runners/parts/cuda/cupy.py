@@ -6,7 +6,7 @@ from typing import Any, Callable, Tuple
 
 import numpy as np
 
-from targets.runners.common.cuda import Cuda, CudaError, Device, HostBuffer
+from targets.runners.parts.cuda import Cuda, CudaError, Device, HostBuffer
 
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
 _NON_BLOCKING = 1

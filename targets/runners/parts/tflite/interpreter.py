@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from targets.errors import ModelInvalid
 from targets.options import LoadOptions, resolve_shapes
 from targets.runner import Runner, one_line
-from targets.runners.common.vendor import import_vendor
+from targets.runners.parts.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec, unique_names
 
 _DELEGATE = "DELEGATE"  # schema.fbs, BuiltinOperator: what stands for the operators that a delegate took

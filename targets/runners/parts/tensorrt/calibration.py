@@ -9,9 +9,9 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 
 from targets.errors import OptionInvalid
-from targets.runners.common.cuda import Cuda
-from targets.runners.common.trt_cache import Cache
-from targets.runners.common.trt_shapes import Range
+from targets.runners.parts.cuda import Cuda
+from targets.runners.parts.tensorrt.cache import Cache
+from targets.runners.parts.tensorrt.shapes import Range
 from targets.tensors import Array
 
 _OPTION = "calibration"

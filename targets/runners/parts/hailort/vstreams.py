@@ -7,8 +7,8 @@ import contextlib
 from typing import Any, Callable, List, Optional, Tuple
 
 from targets.errors import InferenceFailed, ModelInvalid
-from targets.runners.common.hailo_errors import is_vendors, translate
-from targets.runners.common.hailo_streams import Engine, Settings, Stream, check_nms, is_nms
+from targets.runners.parts.hailort.errors import is_vendors, translate
+from targets.runners.parts.hailort.streams import Engine, Settings, Stream, check_nms, is_nms
 from targets.tensors import Tensors
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Tuple
 
 import numpy as np
 
-from targets.runners.common.cuda import Cuda, CudaError, Device, HostBuffer
+from targets.runners.parts.cuda import Cuda, CudaError, Device, HostBuffer
 
 
 class RuntimeApi(Cuda):

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 
-from targets.runners.common.cuda import Cuda, CudaError, Device, HostBuffer
+from targets.runners.parts.cuda import Cuda, CudaError, Device, HostBuffer
 
 
 class PyCudaApi(Cuda):

@@ -11,9 +11,9 @@ from targets.errors import ModelInvalid, OptionInvalid, RuntimeUnavailable, Targ
 from targets.options import LoadOptions
 from targets.process import thread_ids, usable_cores
 from targets.runner import one_line
-from targets.runners.common import ort_plugins
-from targets.runners.common.ort_assignment import why_not_started
-from targets.runners.common.ort_providers import CPU, PREFIX, PROVIDERS, unlike
+from targets.runners.parts.onnxruntime import plugins as ort_plugins
+from targets.runners.parts.onnxruntime.assignment import why_not_started
+from targets.runners.parts.onnxruntime.providers import CPU, PREFIX, PROVIDERS, unlike
 
 _OPTIMIZATIONS = {
     "disabled": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED",

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Optional
 
 from targets.errors import FormatUnsupported
 from targets.runner import one_line
-from targets.runners.common.vendor import import_vendor
+from targets.runners.parts.vendor import import_vendor
 
 DTYPES = {
     "f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "boolean": "bool",

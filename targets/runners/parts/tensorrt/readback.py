@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Optional
 
 from targets.errors import PrecisionUnsupported
-from targets.runners.common.trt_precision import counts_text, majority
+from targets.runners.parts.tensorrt.precision import counts_text, majority
 
 
 class ReadBack:

@@ -7,7 +7,7 @@ there. Sources: TensorRT Python API, ICudaEngine and IExecutionContext, of 8.2 a
 from typing import Any, List, Optional, Sequence, Tuple
 
 from targets.errors import ModelInvalid
-from targets.runners.common.trt_shapes import Range, Shape
+from targets.runners.parts.tensorrt.shapes import Range, Shape
 
 # DataType by its name. The others cannot be carried: numpy has no such types.
 _DTYPES = {

@@ -10,8 +10,8 @@ import json
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from targets.errors import OptionInvalid, PrecisionUnsupported
-from targets.runners.common.ort_providers import PREFIX
-from targets.runners.common.vendor import keep_precision
+from targets.runners.parts.onnxruntime.providers import PREFIX
+from targets.runners.parts.vendor import keep_precision
 
 # provider -> precision -> the flag that allows it
 _FLAGS: Dict[str, Dict[str, str]] = {

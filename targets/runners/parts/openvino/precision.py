@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-from targets.runners.common.openvino_api import DTYPES, info
-from targets.runners.common.openvino_config import HINTS
+from targets.runners.parts.openvino.api import DTYPES, info
+from targets.runners.parts.openvino.config import HINTS
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _CAPABILITIES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}

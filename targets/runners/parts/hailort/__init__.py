@@ -1,0 +1,1 @@
+"""What the HailoRT runner is made of."""

@@ -1,0 +1,1 @@
+"""What the OpenVINO runner is made of."""

@@ -1,0 +1,1 @@
+"""What the TensorRT runner is made of."""

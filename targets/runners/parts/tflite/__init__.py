@@ -1,0 +1,1 @@
+"""What the runners over a TensorFlow Lite Interpreter share."""

@@ -1,0 +1,1 @@
+"""What the Vitis AI runner is made of."""
