@@ -33,13 +33,14 @@ def tensors(model: model_pb2.LoadedModel) -> list[tensor_pb2.Tensor]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", sorted(FIRST_OF_EACH))
 @pytest.mark.parametrize(
     ("fault", "reason", "words"),
     [
         ("abort", "WORKER_CRASHED", "SIGABRT"),
-        pytest.param("segv", "WORKER_CRASHED", "SIGSEGV", marks=pytest.mark.slow),
-        pytest.param("hang", "WORKER_HUNG", "was killed", marks=pytest.mark.slow),
+        ("segv", "WORKER_CRASHED", "SIGSEGV"),
+        ("hang", "WORKER_HUNG", "was killed"),
     ],
 )
 def test_a_death_in_an_inference(tmp_path: Path, runtime: str, fault: str, reason: str, words: str) -> None:

@@ -152,6 +152,7 @@ def proxied(target: tuple[str, int]) -> Iterator[Proxy]:
         proxy.close()
 
 
+@pytest.mark.slow
 def test_a_client_that_vanishes_without_a_word_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.slow
 def test_a_descendant_that_fled_cannot_hold_up_the_end(tmp_path: Path) -> None:
     child = run(
         "import subprocess\np = subprocess.Popen(['sleep', '60'], start_new_session=True)\nprint(p.pid, flush=True)",

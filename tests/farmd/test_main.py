@@ -277,6 +277,7 @@ def test_a_drain_lets_running_calls_end(tmp_path: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_drain_is_bounded_during_a_benchmark(tmp_path: Path) -> None:
     with (
         serve_farmd(tmp_path, drain_s=0.5, **FAKE_RUNTIME) as (address, process),

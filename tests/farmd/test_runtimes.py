@@ -84,6 +84,7 @@ def test_a_known_runtime_names_its_mistakes(served: Farm) -> None:
     [lambda d: b"\x00" * 400, lambda d: d[: len(d) // 2], lambda d: d[:-1], lambda d: b"not a model at all"],
     ids=["zeros", "half", "cut", "text"],
 )
+@pytest.mark.slow
 def test_a_damaged_model_ends_in_one_sentence(served: Farm, harm: Any) -> None:
     failure = failed(served.load, harm(tiny_onnx()), **ONNX)
     assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MODEL_INVALID")

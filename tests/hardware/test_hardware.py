@@ -33,6 +33,7 @@ def worker(case: Case) -> Iterator[WorkerClient]:
 @pytest.mark.parametrize(
     "check", [check for _, check in suite.CHECKS], ids=[name for name, _ in suite.CHECKS]
 )
+@pytest.mark.slow
 def test_an_accelerator(worker: WorkerClient, tmp_path: Path, case: Case, check: suite.Check) -> None:
     check(worker, tmp_path, case)
 

@@ -51,6 +51,7 @@ def test_an_error_in_the_block_leaves_nothing_either(temporary: Path) -> None:
     assert processes_with(str(temporary)) == []
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_meet(temporary: Path) -> None:
     with local_device() as first, local_device() as second:
         assert first != second

@@ -105,6 +105,7 @@ def test_local_needs_nothing_and_leaves_nothing(hostctl: Hostctl, model: Path) -
     assert processes_with(str(hostctl.home)) == []
 
 
+@pytest.mark.slow
 def test_the_raw_samples_are_kept(farm: Hostctl, model: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -234,6 +235,7 @@ def test_a_worker_that_dies_or_hangs(farm: Hostctl, model: Path, fault: str, wor
     ("fault", "code"),
     [("nan", "OUTPUT_NOT_FINITE"), ("wrong", "FIDELITY_BEYOND_TOLERANCE")],
 )
+@pytest.mark.slow
 def test_wrong_outputs_invalidate(farm: Hostctl, model: Path, fault: str, code: str) -> None:
     (result,) = farm.results(
         *(
@@ -353,6 +355,7 @@ def test_kill_9_of_hostctl_frees_the_device_by_its_ttl(farm: Hostctl, model: Pat
     assert result["inferences"] > 0, after.stderr
 
 
+@pytest.mark.slow
 def test_kill_9_of_hostctl_takes_the_local_farmd_with_it(hostctl: Hostctl, model: Path) -> None:
     process = hostctl.start("run", "--model", str(model), "--duration", "60s", "--idle", "0s")
     temporary = str(hostctl.home / "tmp")

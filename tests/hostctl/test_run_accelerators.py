@@ -21,6 +21,13 @@ TOLERATED = BOARD_MOODS | {
 }  # fmt: skip
 
 
+PARAMETERS = [
+    pytest.param(case, id=str(case), marks=() if str(case) == "tensorrt-8.2" else pytest.mark.slow)
+    for case in CASES
+    if case.is_fake
+]
+
+
 def board_of(case: Case) -> dict[str, object]:
     """Return the settings of a farmd whose workers find the fakes."""
     return {
@@ -31,7 +38,7 @@ def board_of(case: Case) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.is_fake], ids=str)
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_a_complete_result(case: Case, hostctl: Hostctl, tmp_path: Path) -> None:
     made, fmt = case.make(tmp_path)
     model = tmp_path / f"model{SUFFIXES[fmt]}"

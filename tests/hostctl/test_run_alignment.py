@@ -203,6 +203,7 @@ def test_what_is_refused_before_anything_starts(
     assert hostctl.stored() == []
 
 
+@pytest.mark.slow
 def test_the_board_raises_its_marker_line(hostctl: Hostctl, model: Path, tmp_path: Path) -> None:
     """A file stands for the GPIO; what an instrument makes of it is tested where traces are (tests/power)."""
     line = tmp_path / "value"

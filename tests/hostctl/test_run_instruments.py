@@ -136,6 +136,7 @@ def test_ctrl_c_does_not_wait_for_a_record(hostctl: Hostctl, board: str, model: 
     assert hostctl.leases() == []
 
 
+@pytest.mark.slow
 def test_an_edge_is_not_looked_for_where_no_channel_shows_it(
     hostctl: Hostctl, board: str, model: Path
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_stated_accuracy_becomes_an_uncertainty(hostctl: Hostctl, rails_board:
     assert result["power_w"]["u"] == pytest.approx(2 * 0.01 * RUN_W / 3**0.5, rel=0.05)
 
 
+@pytest.mark.slow
 def test_watts_given_for_an_estimate(hostctl: Hostctl, board: str, model: Path) -> None:
     hostctl.add_device("bench", board)
     with hostctl.config.open("a") as file:
@@ -77,6 +78,7 @@ def test_watts_given_for_an_estimate(hostctl: Hostctl, board: str, model: Path) 
         ('driver = "board"\nrails = ["VDD"]', "has no power rails"),
     ],
 )
+@pytest.mark.slow
 def test_a_meter_set_up_wrongly_is_told(
     hostctl: Hostctl, board: str, model: Path, meter: str, words: str
 ) -> None:

@@ -78,6 +78,7 @@ def test_a_runner_that_is_not_sound(
     assert words in told[check]
 
 
+@pytest.mark.slow
 def test_wrong_usage(tmp_path: Path, model: str) -> None:
     environment = {"PYTHONPATH": path_of(tmp_path)}
     code, _, errors = conform("--runtime", "mine", "--format", "mine", str(tmp_path / "none"), **environment)

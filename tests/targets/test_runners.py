@@ -102,6 +102,7 @@ def test_litert_runs_mlperf_tiny(worker: WorkerClient, name: str) -> None:
 
 @needs_models
 @pytest.mark.parametrize("name", ["mlperf_tiny/pretrainedResnet_quant", "coral/mobilenet_v2_1.0_224_quant"])
+@pytest.mark.slow
 def test_runtimes_agree_on_the_quantisation_of_a_file(worker: WorkerClient, name: str) -> None:
     """OpenVINO drops the scales of a TFLite file; read from the file they are those LiteRT tells."""
     need("litert")

@@ -39,6 +39,7 @@ def test_this_machine_gets_a_proposal_that_farmd_takes(tmp_path: Path) -> None:
     assert "device = bench" in checked.stdout
 
 
+@pytest.mark.slow
 def test_real_workers_under_an_old_interpreter_written_to_a_file(tmp_path: Path) -> None:
     """A Jetson Nano with JetPack 4: the runtime is only in the image's Python 3.6, which farmd could not run in."""
     root = FakeRoot(tmp_path / "root").device_tree(
@@ -77,6 +78,7 @@ def test_for_programs_with_a_named_environment(tmp_path: Path) -> None:
     assert 'board = "hailo-8"' in found["farmd_toml"]
 
 
+@pytest.mark.slow
 def test_each_vendor_package_is_found_in_its_own_interpreter(tmp_path: Path) -> None:
     """A machine with one interpreter a vendor: the real runners answer, against the vendors' fakes."""
     vendors = {case.runtime: case for case in CASES if case.is_fake and case.runtime not in OPEN}

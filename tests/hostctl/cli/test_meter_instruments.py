@@ -229,6 +229,7 @@ def test_a_doubtful_point_is_read_again_or_not_signed(bench: Bench) -> None:
     assert not (bench.home / "m1.points.toml").exists()
 
 
+@pytest.mark.slow
 def test_points_that_no_line_goes_through_can_be_read_again(bench: Bench) -> None:
     # Zero was not off: a calibration of points on a line that this one is not on can be mended without reading all again.
     file = bench.home / "p.toml"
@@ -418,6 +419,7 @@ def test_what_is_no_instrument(verb: tuple[str, ...], name: str, said: str, host
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_numbers_for_people(bench: Bench) -> None:
     bench.set(2.0)
     shown = bench.hostctl.run("meter", "read", "m1", "--for", "600ms").stdout

@@ -67,6 +67,7 @@ def test_powers_beyond_the_certificate_are_flagged(
     assert "CALIBRATION_EXTRAPOLATED" in codes(result)
 
 
+@pytest.mark.slow
 def test_a_certificate_that_does_not_hold_stops_the_run(
     certificate: calibrate.Certificate, hostctl: Hostctl, model: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_waiting_reservation_says_for_whom_and_gets_its_turn(farm: Hostctl) ->
     assert second["ttl_s"] == 1800.0
 
 
+@pytest.mark.slow
 def test_a_selector_takes_what_is_free(farm: Hostctl, board: str) -> None:
     for name in ("one", "two"):
         farm.add_device(name, board)
@@ -197,6 +198,7 @@ def test_model_build_and_count(farm: Hostctl, tmp_path: Path) -> None:
     assert {"mobilenetv3-small", "resnet50", "digits-dscnn"} <= names
 
 
+@pytest.mark.slow
 def test_results_from_list_to_report(farm: Hostctl, model: Path, tmp_path: Path) -> None:
     first, second = farm.results("run", "--device", "bench", "--model", str(model), "--batch", "1,2", *QUICK)
     listed = farm.stored()

@@ -42,6 +42,7 @@ def assert_rolled_back(station: Workstation, fault: str, said: str) -> None:
     assert (board.prefix / "current/venv/bin/farmd").exists()
 
 
+@pytest.mark.slow
 def test_a_version_that_says_it_does_not_serve_is_rolled_back(station: Workstation) -> None:
     assert_rolled_back(station, "unhealthy", "it says NOT_SERVING")
 
@@ -151,6 +152,7 @@ def test_ended_in_the_middle(station: Workstation) -> None:
     assert board.serves == "1.1 none"
 
 
+@pytest.mark.slow
 def test_one_deployment_at_a_time(station: Workstation) -> None:
     board = station.board
     hold = board.say("hold-install")

@@ -66,6 +66,7 @@ def test_an_error_nobody_expected_is_not_silence(store: LeaseStore, monkeypatch:
     assert told == [f"The lease {lease.id} could not be renewed in time: odd"]
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_nearly_over_is_renewed_before_its_end(store: LeaseStore) -> None:
     lease = store.request("me", A, ttl_s=3.0)
     time.sleep(1.8)

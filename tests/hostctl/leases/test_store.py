@@ -39,6 +39,7 @@ def test_a_free_device_is_granted_with_a_fence_that_grows(store: LeaseStore) -> 
     assert store.request("you", A, ttl_s=10).fence == first.fence + 1
 
 
+@pytest.mark.slow
 def test_a_database_made_anew_goes_on_above_the_fences_boards_have_seen(
     store: LeaseStore, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_leases_survive_a_restart(store: LeaseStore, tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_the_heartbeat_keeps_a_lease(store: LeaseStore) -> None:
     lease = store.request("me", A, ttl_s=2.0)
     with Heartbeat(store, lease) as heartbeat:

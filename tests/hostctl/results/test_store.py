@@ -159,6 +159,7 @@ for index in range(10):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_save_at_once(store: ResultStore) -> None:
     command = [sys.executable, "-c", SAVE, str(store.directory)]
     processes = [subprocess.Popen([*command, name]) for name in ("aaaa", "bbbb", "cccc")]

@@ -30,6 +30,7 @@ store.save(a_result(id="deadbeefdeadbeef"), module.Raw(times, times + 3))
 
 
 @pytest.mark.parametrize("step", ["_write_raw", "_sync", "writing", "_row"])
+@pytest.mark.slow
 def test_a_result_whose_writer_was_killed_is_not_found(tmp_path: Path, step: str) -> None:
     store = ResultStore(tmp_path)
     kept = a_result(id="aaaa000000000000")

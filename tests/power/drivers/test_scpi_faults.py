@@ -153,6 +153,7 @@ def test_a_record_that_fails_is_one_sentence(case: Case, faults: Faults) -> None
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
+@pytest.mark.slow
 def test_switched_off_in_mid_run(case: Case) -> None:
     check_switched_off(case.made, case.options, case.after_s)
 

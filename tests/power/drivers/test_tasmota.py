@@ -195,6 +195,7 @@ def ended(meter: Meter, time: VirtualTime, after_s: float = 20.0) -> PowerError:
         (Faults(garbage_after=6), "which is no JSON"),
     ],
 )
+@pytest.mark.slow
 def test_faults_end_the_run_with_a_sentence(broker: MqttBroker, faults: Faults, words: str) -> None:
     time = VirtualTime()
     with SimulatedTasmota(

@@ -139,6 +139,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize("name", ALONE)
+@pytest.mark.slow
 def test_each_part_alone(name: str) -> None:
     spread_j, stated_j = spread_and_stated(ALONE[name], seed=len(name))
     # The spread of so many draws is known to 2 %, and few batches make noise 4 % larger (Student).
@@ -154,6 +155,7 @@ def test_a_clock_that_errs_otherwise_costs_less(edges: str, share: float) -> Non
     assert spread_j[0] == pytest.approx(share * stated_j[0], rel=0.06)
 
 
+@pytest.mark.slow
 def test_drift_alone_and_noise_with_a_memory() -> None:
     spread_j, stated_j = spread_and_stated(Errors(drift_w=0.4), seed=3)
     assert stated_j[1] == pytest.approx(spread_j[1], rel=0.06)

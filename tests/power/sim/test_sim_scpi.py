@@ -96,6 +96,7 @@ def test_arguments() -> None:
         (Faults(disconnect_after=1), b""),
     ],
 )
+@pytest.mark.slow
 def test_faults(faults: Faults, sent: bytes) -> None:
     with Small(faults) as simulator:
         port = int(str(simulator.options["resource"]).split("::")[2])

@@ -39,6 +39,7 @@ def test_wrong_inputs_never_reach_the_runtime(worker: WorkerClient, tmp_path: Pa
 
 
 @each_case
+@pytest.mark.slow
 def test_broken_files_are_model_invalid(worker: WorkerClient, tmp_path: Path, case: Case) -> None:
     suite.calls_broken_files_invalid(worker, tmp_path, case)
 
@@ -50,6 +51,7 @@ def test_damage_anywhere_never_ends_as_a_wrong_kind(worker: WorkerClient, tmp_pa
 
 
 @each_case
+@pytest.mark.slow
 def test_options_and_formats(worker: WorkerClient, tmp_path: Path, case: Case) -> None:
     suite.refuses_wrong_options(worker, tmp_path, case)
 

@@ -133,6 +133,7 @@ print(json.dumps(found))
 
 
 @each_binding
+@pytest.mark.slow
 def test_failures_are_one_sentence_each(binding: str) -> None:
     found = answers(FAILURES, binding)
     hidden = binding == "with_pycuda"  # PyCUDA tells the text only

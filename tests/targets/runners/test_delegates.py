@@ -112,6 +112,7 @@ def test_a_package_that_cannot_tell_says_unknown() -> None:
         ("libother.so", "libother.so", RESNET, "int8", None),
     ],
 )
+@pytest.mark.slow
 def test_the_precision_of_a_delegate(
     library: str, delegate: str, path: Path, precision: str, fallback: str | None
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_cached_file_needs_no_suffix(worker: WorkerClient, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not MODELS.is_dir(), reason=f"needs the trained models at {MODELS}")
+@pytest.mark.slow
 def test_it_tells_when_it_runs_a_quantised_file_in_float(worker: WorkerClient) -> None:
     """OpenVINO executes most of this uint8 model in float32: found in the executed graph, told, never hidden."""
     need("openvino")

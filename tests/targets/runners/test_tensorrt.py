@@ -312,6 +312,7 @@ def test_shapes_that_cannot_be_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "version"), [("8.2", None), ("8.5", None), ("8.5", "8.6.1.6"), ("10", None)]
 )
+@pytest.mark.slow
 def test_open_shapes_in_flight(tmp_path: Path, label: str, version: str | None) -> None:
     """Before 8.6 each context needs a profile of its own: as many are built as the load asks for."""
     model = build_onnx(tmp_path / "m")
