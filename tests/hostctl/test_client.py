@@ -230,6 +230,7 @@ def test_a_load_waits_for_a_runtime_whose_workers_died(tmp_path: Path, model: Pa
         )
 
 
+@pytest.mark.slow
 def test_tls_both_ways(tmp_path: Path, certificates: Certificates) -> None:
     tls = {"cert": certificates.cert, "key": certificates.key, "client_ca": certificates.ca}
     with serve_board(tmp_path / "board", tls=tls) as (address, _):

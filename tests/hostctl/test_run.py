@@ -65,6 +65,7 @@ KEYS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_four_configurations_agree_with_themselves(farm: Hostctl, model: Path) -> None:
     results = farm.results(
         *("run", "--device", "bench", "--model", str(model), "--runtime", "openvino"),
@@ -183,6 +184,7 @@ def test_a_damaged_model_ends_in_one_sentence(
     assert farm.leases() == []
 
 
+@pytest.mark.slow
 def test_a_batch_the_file_does_not_have_is_kept_as_invalid(farm: Hostctl, tmp_path: Path) -> None:
     import onnx
 
@@ -290,6 +292,7 @@ def test_a_reservation_of_ones_own_is_used(farm: Hostctl, model: Path) -> None:
     assert "released" in over.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_an_invalid_result(farm: Hostctl, model: Path) -> None:
     process = _running(farm, model)
     process.send_signal(signal.SIGINT)

@@ -41,6 +41,7 @@ def path_of(tmp_path: Path, *more: Path) -> str:
     return os.pathsep.join(map(str, [links, *more]))
 
 
+@pytest.mark.slow
 def test_the_template_holds_in_the_oldest_python(tmp_path: Path, model: str) -> None:
     code, told, errors = conform(
         *("--runtime", "mine", "--format", "mine", model), interpreter=oldest(),

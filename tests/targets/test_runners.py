@@ -86,6 +86,7 @@ needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason=f"needs the traine
 @pytest.mark.parametrize(
     "name", ["pretrainedResnet_quant", "kws_ref_model", "vww_96_int8", "ad01_int8", "pretrainedResnet"]
 )
+@pytest.mark.slow
 def test_litert_runs_mlperf_tiny(worker: WorkerClient, name: str) -> None:
     need("litert")
     reply = worker.load(TINY / f"{name}.tflite", "litert", "tflite", batch=1)

@@ -61,6 +61,7 @@ def test_real_workers_under_an_old_interpreter_written_to_a_file(tmp_path: Path)
     assert "exists already" in again.stderr
 
 
+@pytest.mark.slow
 def test_for_programs_with_a_named_environment(tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     FakeRoot(environment).python("bin/python", FAKES, env=FAKE_RUNNER).file("pyvenv.cfg")

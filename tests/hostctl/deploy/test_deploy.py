@@ -23,6 +23,7 @@ def station(tmp_path: Path) -> Iterator[Workstation]:
     yield from workstation(tmp_path)
 
 
+@pytest.mark.slow
 def test_first_again_and_upgrade(station: Workstation) -> None:
     board = station.board
     done = station.deploy("1.0")

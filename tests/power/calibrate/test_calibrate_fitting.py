@@ -75,6 +75,7 @@ def test_pearsons_data_with_yorks_weights() -> None:
     assert line.chi2 / 8 == pytest.approx(1.4833, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_covariance_covers_the_truth() -> None:
     inside = np.zeros(3)
     trials = 800
@@ -90,6 +91,7 @@ def test_the_covariance_covers_the_truth() -> None:
     assert (covered <= 0.995).all(), covered
 
 
+@pytest.mark.slow
 def test_points_that_scatter_more_than_stated_widen_the_uncertainty() -> None:
     covered, trials = 0, 300
     for seed in range(trials):

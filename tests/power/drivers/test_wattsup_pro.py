@@ -136,6 +136,7 @@ def test_energy_in_real_time() -> None:
         (Faults(truncate_at=10), "sent nothing for 0.3 s on the serial port"),
     ],
 )
+@pytest.mark.slow
 def test_trouble_in_mid_run(monkeypatch: pytest.MonkeyPatch, faults: Faults, words: str) -> None:
     monkeypatch.setattr(WattsUpPro, "silence_s", 0.3)
     error = check_trouble(SimulatedWattsUpPro, {}, faults, 8.0, silence_s=0.5)

@@ -81,6 +81,7 @@ def test_what_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
 
 
 @each_shape
+@pytest.mark.slow
 def test_an_engine_is_built_once(tmp_path: Path, label: str) -> None:
     model, cache = build_onnx(tmp_path / "m"), tmp_path / "cache"
     options = {"engine_cache": str(cache)}
@@ -241,6 +242,7 @@ def test_a_cuda_graph_gives_the_same(tmp_path: Path, label: str) -> None:
         check_values(worker, 2)
 
 
+@pytest.mark.slow
 def test_a_graph_that_cannot_be_is_refused(tmp_path: Path) -> None:
     model, graph = build_onnx(tmp_path / "m"), {"cuda_graph": "1"}
     with case_of("8.2").worker() as worker:
@@ -348,6 +350,7 @@ def test_nothing_is_left_behind_on_the_gpu(tmp_path: Path, label: str) -> None:
         assert taken.pop() > 4 * 400 * 4
 
 
+@pytest.mark.slow
 def test_the_device_time_is_the_gpus(tmp_path: Path) -> None:
     model = build_onnx(tmp_path / "m")
     for label in ("8.2", "11"):
@@ -393,6 +396,7 @@ def test_layers_that_the_dla_cannot_run_are_counted(tmp_path: Path, label: str) 
         assert (found["effective"]["device"], found["fallbacks"]) == ("dla:0", [])
 
 
+@pytest.mark.slow
 def test_options_that_tensorrt_does_not_have_are_refused(tmp_path: Path) -> None:
     model = build_onnx(tmp_path / "m")
     for label, options, words in (

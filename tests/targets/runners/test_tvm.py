@@ -67,6 +67,7 @@ def test_an_open_batch_stays_open_or_takes_what_is_asked(worker: WorkerClient, t
     assert "static shape [2, 8]" in refused(worker, fixed, batch=8).message
 
 
+@pytest.mark.slow
 def test_a_sidecar_that_cannot_be_right_is_refused_before_the_code_is_touched(
     worker: WorkerClient, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_sidecar_that_does_not_fit_the_module_is_found_out(worker: WorkerClien
         worker.infer({"x": x[:2].copy()})
 
 
+@pytest.mark.slow
 def test_settings_are_read_back(worker: WorkerClient, tmp_path: Path) -> None:
     path, _ = tvm_model(tmp_path)
     described = worker.load(path, "tvm", "tvm", options={"threads": "4096"})["describe"]
