@@ -93,5 +93,6 @@ def _infos(entries: Iterable[Mapping[str, Any]], program: Path) -> Iterable[boar
             reason=entry["reason"] or "",
             formats=entry["formats"],
             precisions=entry["precisions"],
+            conversion=entry.get("conversion") or "",
             interpreter=str(program),
         )

@@ -82,10 +82,12 @@ def probe(names: Optional[List[str]] = None) -> List[Dict[str, Any]]:
 def _probe_one(name: str) -> Dict[str, Any]:
     info: Dict[str, Any] = {
         "name": name, "available": False, "version": None, "reason": None, "formats": [], "precisions": [],
+        "conversion": "",
     }  # fmt: skip
     try:
         cls = runner_class(name)
         info["formats"], info["precisions"] = list(cls.formats), list(cls.precisions)
+        info["conversion"] = cls.compiler
         info["version"] = cls.version()
         info["available"] = True
     except RuntimeUnavailable as error:

@@ -135,7 +135,7 @@ def named_runtime(name: str, model: ModelChoice, runtimes: Iterable[board_pb2.Ru
     if model.format not in runtime.formats:
         raise UsageError(
             f"{name} does not take {model.format} files such as '{model.path}'; it takes "
-            f"{', '.join(runtime.formats)}."
+            f"{', '.join(runtime.formats)}{f'; {runtime.conversion}' if runtime.conversion else ''}."
         )
     return name
 

@@ -31,6 +31,7 @@ class RuntimeInfo(google.protobuf.message.Message):
     FORMATS_FIELD_NUMBER: builtins.int
     PRECISIONS_FIELD_NUMBER: builtins.int
     INTERPRETER_FIELD_NUMBER: builtins.int
+    CONVERSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name as LoadModel takes it."""
     available: builtins.bool
@@ -41,6 +42,8 @@ class RuntimeInfo(google.protobuf.message.Message):
     """Why it is not available and how to get it; empty where it is."""
     interpreter: builtins.str
     """The interpreter that runs its worker."""
+    conversion: builtins.str
+    """How a model gets its format, as the end of a sentence with the vendor's command; empty where it takes common formats."""
     @property
     def formats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Model formats it takes."""
@@ -59,8 +62,9 @@ class RuntimeInfo(google.protobuf.message.Message):
         formats: collections.abc.Iterable[builtins.str] | None = ...,
         precisions: collections.abc.Iterable[builtins.str] | None = ...,
         interpreter: builtins.str = ...,
+        conversion: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["available", b"available", "formats", b"formats", "interpreter", b"interpreter", "name", b"name", "precisions", b"precisions", "reason", b"reason", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["available", b"available", "conversion", b"conversion", "formats", b"formats", "interpreter", b"interpreter", "name", b"name", "precisions", b"precisions", "reason", b"reason", "version", b"version"]) -> None: ...
 
 Global___RuntimeInfo: typing_extensions.TypeAlias = RuntimeInfo
 
