@@ -83,7 +83,7 @@ def test_a_compiled_file_goes_to_the_runtime_it_was_made_for(tmp_path: Path) -> 
 
 def test_a_wrong_format_is_told_with_the_vendors_command() -> None:
     hailo = RuntimeInfo(name="hailort", available=True, formats=["hef"], conversion="use 'hailo compiler'")
-    with pytest.raises(UsageError, match="does not take onnx .*; it takes hef; use 'hailo compiler'"):
+    with pytest.raises(UsageError, match=r"does not take onnx .*; it takes hef; use 'hailo compiler'"):
         named_runtime("hailort", ONNX, [hailo])
 
 
