@@ -51,7 +51,7 @@ def test_a_death_in_an_inference(tmp_path: Path, runtime: str, fault: str, reaso
     folders = tuple(FAKES / fake for fake in ("", *case.fakes))
     with farm(
         tmp_path / "board",
-        infer_timeout_s=3.0 if fault == "hang" else 20.0,
+        infer_timeout_s=5.0 if fault == "hang" else 20.0,
         interpreters=MappingProxyType({runtime: Path(oldest())}),
         extra_worker_paths=folders,
         worker_env=MappingProxyType({**case.env, "WATTFARM_FAKE": fake}),

@@ -106,7 +106,7 @@ def test_its_death_is_told_and_the_next_load_starts_another(served: Farm) -> Non
 def test_one_that_hangs_is_killed(tmp_path: Path) -> None:
     worker = example_worker(tmp_path)
     external = MappingProxyType({"npu": (str(worker),)})
-    with farm(tmp_path / "state", external=external, infer_timeout_s=0.5) as served:
+    with farm(tmp_path / "state", external=external, infer_timeout_s=3.0) as served:
         model = served.model(**MODEL)
         served.infer(
             model.model_id, x_of(*EIGHT)
