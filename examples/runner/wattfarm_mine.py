@@ -8,9 +8,10 @@ from typing import Any, Callable, List
 
 import numpy as np
 
-from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported, RuntimeUnavailable
+from targets.errors import ModelInvalid, OptionInvalid, PrecisionUnsupported
 from targets.options import LoadOptions, resolve_shapes
 from targets.runner import Runner, one_line
+from targets.runners.parts.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec
 
 
@@ -30,16 +31,8 @@ class MineRunner(Runner):
 
     @classmethod
     def version(cls) -> str:
-        try:
-            import numpy  # REPLACE: import your vendor's package here, never at the top of the file
-
-            return str(numpy.__version__)
-        except Exception as error:  # a broken native library raises more than ImportError
-            raise RuntimeUnavailable(
-                f"Mine cannot be imported ({one_line(error)}) Install it for this interpreter with 'pip install {cls.package}'.",
-                runtime=cls.name,
-                package=cls.package,
-            )
+        # REPLACE ["numpy"] by your vendor's package; import it here and in methods, never at the top of the file.
+        return str(import_vendor(cls.name, "Mine", cls.package, ["numpy"]).__version__)
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         if options.precision not in (None, "float32"):  # reject what you cannot give, never ignore it

@@ -15,12 +15,12 @@ from targets.errors import (
     ModelInvalid,
     OptionInvalid,
     PrecisionUnsupported,
-    RuntimeUnavailable,
 )
 from targets.formats import ncnn_file
 from targets.options import LoadOptions, resolve_shapes
 from targets.process import usable_cores
-from targets.runner import Runner, one_line
+from targets.runner import Runner
+from targets.runners.parts.vendor import import_vendor
 from targets.tensors import ModelSpec, Tensors, TensorSpec
 
 # Left alone, ncnn keeps and computes in 16 bits where the processor can, whatever the file holds.
@@ -49,18 +49,7 @@ class NcnnRunner(Runner):
 
     @classmethod
     def version(cls) -> str:
-        try:
-            import ncnn
-
-            return str(ncnn.__version__)
-        except Exception as error:  # a broken native library raises more than ImportError
-            raise RuntimeUnavailable(
-                "ncnn cannot be imported ({}) Install it for this interpreter with 'pip install {}'.".format(
-                    one_line(error), cls.package
-                ),
-                runtime=cls.name,
-                package=cls.package,
-            )
+        return str(import_vendor(cls.name, "ncnn", cls.package, [cls.name]).__version__)
 
     def _load(self, path: str, options: LoadOptions) -> ModelSpec:
         import ncnn

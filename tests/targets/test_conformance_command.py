@@ -60,7 +60,7 @@ def test_the_template_holds_in_the_oldest_python(tmp_path: Path, model: str) -> 
         ("lambda: x @ weights", "lambda: 0 * x @ weights", "computes", "other inputs gave the same"),
         ('precision="float32", turbo', "turbo", "describes what it loaded", "lacks 'precision'"),
         ("raise ModelInvalid(", "raise OptionInvalid(", "refuses what is wrong", "and not ModelInvalid"),
-        ("import numpy  #", "import nunpy  #", "tells its runtime", "Mine cannot be imported"),
+        ('["numpy"]', '["nunpy"]', "tells its runtime", "Mine cannot be imported"),
         ("return lambda: x @ weights", "import os; os.abort()", "computes", "its last words"),
     ],
 )  # fmt: skip
