@@ -34,9 +34,15 @@ class Child:
     """A process in a session and group of its own, its standard output and error in one pipe."""
 
     def __init__(
-        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], pass_fds: Sequence[int]
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int],
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
-        """Start it. OSError if the program cannot be executed."""
+        """Start it; `stdin` is a descriptor. OSError if the program cannot be executed."""
         self._lock = threading.Lock()
         self._reaped = False
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -49,7 +55,7 @@ class Child:
         started: Future[int] = Future()
         threading.Thread(
             target=self._live,
-            args=(partial(_spawn, list(argv), cwd, dict(env), list(pass_fds)), started),
+            args=(partial(_spawn, list(argv), cwd, dict(env), list(pass_fds), stdin), started),
             name="farmd-child",
             daemon=True,
         ).start()
@@ -165,7 +171,9 @@ class Child:
         return f"was killed by {name}", {"signal": name}
 
 
-def _spawn(argv: list[str], cwd: Path, env: dict[str, str], fds: list[int]) -> subprocess.Popen[bytes]:
+def _spawn(
+    argv: list[str], cwd: Path, env: dict[str, str], fds: list[int], stdin: int
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         argv,
         cwd=cwd,
@@ -173,7 +181,7 @@ def _spawn(argv: list[str], cwd: Path, env: dict[str, str], fds: list[int]) -> s
         pass_fds=fds,
         close_fds=True,
         start_new_session=True,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,

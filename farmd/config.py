@@ -84,6 +84,8 @@ class Config:
     """Runtimes whose worker is an executable of its own: the command, its path first."""
     extra_worker_paths: tuple[Path, ...] = ()
     worker_env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    sensors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Runtimes whose modules measure themselves, and what is read of them: "temperature", or "power" with it."""
     load_timeout_s: float = 600.0
     infer_timeout_s: float = 60.0
     benchmark_max_s: float = 3600.0
@@ -164,7 +166,12 @@ _EXTERNAL = _Key(
     readers.command, "a list of an executable and its arguments", 'npu = ["/opt/npu/worker", "--device", "0"]'
 )
 _ENVIRONMENT = _Key(readers.text, "a text", 'OMP_NUM_THREADS = "4"')
-_TABLES = ("tls", "lease", "interpreters", "external", "worker_env")
+_SENSOR_KEYS: dict[str, _Key] = {
+    "hailort": _Key(
+        readers.one_of("temperature", "power"), '"temperature" or "power"', 'hailort = "temperature"'
+    )
+}
+_TABLES = ("tls", "lease", "interpreters", "external", "worker_env", "sensors")
 
 
 def nearest(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -248,6 +255,9 @@ def from_document(document: Mapping[str, Any], where: str, base: Path, source: P
         values["external"] = _read_open(tables["external"], _EXTERNAL, where, "external.", base)
     if "worker_env" in tables:
         values["worker_env"] = _read_open(tables["worker_env"], _ENVIRONMENT, where, "worker_env.", base)
+    if "sensors" in tables:
+        sensors = _read_keys(tables["sensors"], _SENSOR_KEYS, where, "sensors.", base)
+        values["sensors"] = MappingProxyType(sensors)
     config = Config(**values, source=source)
     for runtime in config.external:
         if runtime in config.interpreters:

@@ -107,6 +107,17 @@ def boolean(value: Any, _base: Path) -> bool:
     return value
 
 
+def one_of(*words: str) -> Callable[[Any, Path], str]:
+    """Return what reads one of these words."""
+
+    def read(value: Any, _base: Path) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
 def text(value: Any, _base: Path) -> str:
     """Read any text."""
     if not isinstance(value, str) or "\0" in value:

@@ -20,6 +20,7 @@ from farmd.calls import SERVICE, THREADS, CallInterceptor, CallTable, cut_past_h
 from farmd.config import Address, Config
 from farmd.errors import StartRefused, TooManyCalls
 from farmd.gate import FenceStore, LeaseGate, Verify, accept_unsigned
+from farmd.sensors import Sensors
 from farmd.services.board import BoardCalls, stamped
 from farmd.services.models import ModelCalls
 from farmd.status import StatusInterceptor
@@ -40,10 +41,16 @@ class DeviceServicer(ModelCalls, BoardCalls, device_service_pb2_grpc.DeviceServi
     """farm.v1.DeviceService: the calls about models and those about the board."""
 
     def __init__(
-        self, config: Config, supervisor: Supervisor, cache: ModelCache, gate: LeaseGate, instance_id: str
+        self,
+        config: Config,
+        supervisor: Supervisor,
+        sensors: Sensors,
+        cache: ModelCache,
+        gate: LeaseGate,
+        instance_id: str,
     ) -> None:
         def snapshot() -> stats_pb2.BoardStats:
-            return stats.snapshot(config.system_root, supervisor.workers())
+            return stats.snapshot(config.system_root, supervisor.workers(), sensors.roots())
 
         ModelCalls.__init__(self, config, supervisor, cache, snapshot)
         BoardCalls.__init__(
@@ -54,6 +61,7 @@ class DeviceServicer(ModelCalls, BoardCalls, device_service_pb2_grpc.DeviceServi
             health=supervisor.health,
             runtimes=supervisor.runtimes,
             workers=supervisor.workers,
+            sensors=sensors.roots,
         )
 
 
@@ -163,6 +171,7 @@ class Daemon:
         self.address = config.listen
         self.table = CallTable()
         self.supervisor = Supervisor(config)
+        self.sensors = Sensors(config)
         self.gate = LeaseGate(
             FenceStore(config.state_dir / FENCE_FILE),
             required=config.lease.required,
@@ -194,6 +203,7 @@ class Daemon:
             ) from None
         self._server = self._build(cache)
         self.address = _bind(self._server, self.config.listen, credentials)
+        self.sensors.start()
         self._server.start()
         return self.address
 
@@ -203,6 +213,7 @@ class Daemon:
             self._health.drain()
         drain(self.table, self.config.drain_s if drain_s is None else drain_s)
         self.supervisor.stop(0.0)
+        self.sensors.stop()
         if self._server is not None:
             self._server.stop(STOP_GRACE_S).wait()
 
@@ -213,7 +224,9 @@ class Daemon:
             interceptors=[StatusInterceptor(), CallInterceptor(self.gate, self.table, serializers)],
             options=options(self.config),
         )
-        servicer = DeviceServicer(self.config, self.supervisor, cache, self.gate, self.instance_id)
+        servicer = DeviceServicer(
+            self.config, self.supervisor, self.sensors, cache, self.gate, self.instance_id
+        )
         device_service_pb2_grpc.add_DeviceServiceServicer_to_server(servicer, server)
         self._health = Health(lambda: self.supervisor.health()[0])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -33,8 +33,10 @@ class WorkerView(NamedTuple):
     inference_count: int
 
 
-def snapshot(root: Path, workers: Iterable[WorkerView] = ()) -> stats_pb2.BoardStats:
-    """Read the state of the board whose file system starts at `root`, and of these workers."""
+def snapshot(
+    root: Path, workers: Iterable[WorkerView] = (), sensors: Iterable[Path] = ()
+) -> stats_pb2.BoardStats:
+    """Read the state of the board whose file system starts at `root`, of these workers, and of modules published at `sensors`."""
     total_bytes, available_bytes = memory_bytes(root)
     stats = stats_pb2.BoardStats(
         monotonic_ns=time.monotonic_ns(),
@@ -45,7 +47,7 @@ def snapshot(root: Path, workers: Iterable[WorkerView] = ()) -> stats_pb2.BoardS
         load_average_1m=load_average_1m(root),
         memory_total_bytes=total_bytes,
         memory_available_bytes=available_bytes,
-        temperatures=temperatures(root),
+        temperatures=[found for each in (root, *sensors) for found in temperatures(each)],
         frequencies=frequencies(root),
         throttling=throttling(root),
         accelerators=accelerators(root),

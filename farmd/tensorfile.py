@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,10 +71,10 @@ class TensorFile:
 
 
 def remove_leftovers(directories: Sequence[Path]) -> None:
-    """Remove the files of daemons that died between creating a file and unlinking it."""
+    """Remove what daemons that died had there: tensors not yet unlinked, and directories of sensors."""
     for directory in directories:
         for path in directory.glob(f"{PREFIX}*-*"):
             owner = path.name[len(PREFIX) :].partition("-")[0]
             if owner.isdecimal() and not Path("/proc", owner).exists():
                 with contextlib.suppress(OSError):  # another user's
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

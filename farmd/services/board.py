@@ -7,9 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import grpc
-from farm.v1 import board_pb2
+from farm.v1 import board_pb2, stats_pb2
 from farm.v1 import device_service_pb2 as pb
 from google.protobuf import duration_pb2
 
@@ -17,7 +18,7 @@ from farmd import machine, stats
 from farmd.calls import CallContext
 from farmd.config import Config
 from farmd.errors import NoRails, RailNotFound, RailUnreadable, RequestInvalid
-from farmd.rails import board_rails
+from farmd.rails import board_rails, module_rails
 from farmd.sampling import NS_PER_S, RailSampler
 from power.rails import Rail
 
@@ -42,6 +43,7 @@ class BoardCalls:
         health: Callable[[], tuple[bool, Sequence[str]]],
         runtimes: Callable[[], Iterable[board_pb2.RuntimeInfo]],
         workers: Callable[[], Iterable[stats.WorkerView]],
+        sensors: Callable[[], Sequence[Path]],
     ) -> None:
         self._config = config
         self._root = config.system_root
@@ -50,6 +52,7 @@ class BoardCalls:
         self._health = health
         self._runtimes = runtimes
         self._workers = workers
+        self._sensors = sensors
 
     def GetInfo(self, request: pb.GetInfoRequest, context: grpc.ServicerContext) -> pb.GetInfoResponse:  # noqa: N802
         """Describe the board. The first call starts each runtime's interpreter once, to see what is there."""
@@ -75,7 +78,7 @@ class BoardCalls:
 
     def Stats(self, request: pb.StatsRequest, context: grpc.ServicerContext) -> pb.StatsResponse:  # noqa: N802
         """Tell the board's state."""
-        return pb.StatsResponse(stats=stats.snapshot(self._root, self._workers()))
+        return pb.StatsResponse(stats=self._snapshot())
 
     def WatchStats(  # noqa: N802
         self, request: pb.WatchStatsRequest, context: grpc.ServicerContext
@@ -89,7 +92,7 @@ class BoardCalls:
             return
         due_ns = time.monotonic_ns()
         while not ended.wait(max(0, due_ns - time.monotonic_ns()) / NS_PER_S):
-            yield pb.WatchStatsResponse(stats=stats.snapshot(self._root, self._workers()))
+            yield pb.WatchStatsResponse(stats=self._snapshot())
             late_ns = max(0, time.monotonic_ns() - due_ns)
             due_ns += interval_ns * (1 + late_ns // interval_ns)
 
@@ -106,8 +109,12 @@ class BoardCalls:
             if context.add_callback(sampler.stop):
                 yield from sampler.batches()
 
+    def _snapshot(self) -> stats_pb2.BoardStats:
+        return stats.snapshot(self._root, self._workers(), self._sensors())
+
     def _rails(self) -> list[Rail]:
-        return board_rails(self._root, self._config.board)
+        own = board_rails(self._root, self._config.board)
+        return own + [rail for root in self._sensors() for rail in module_rails(root)]
 
     def SyncClock(self, request: pb.SyncClockRequest, context: grpc.ServicerContext) -> pb.SyncClockResponse:  # noqa: N802
         """Tell when the call's headers came; `stamped` adds when the answer leaves."""

@@ -28,7 +28,7 @@ class Rail:
     """A power rail or energy counter of this board.
 
     name            unique on the board; a part of another rail is named "<whole>/<part>"
-    driver          "rapl", "hwmon" or "iio"
+    driver          "rapl", "hwmon", "iio" or "sensors" (an accelerator module that measures itself)
     source          directory the rail was found in
     reading         "instantaneous", "average" (over the last 1/rate_hz) or "counter"
     scope           "rail", "card", "module", "board" or "wall"

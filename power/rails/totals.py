@@ -5,6 +5,9 @@ from typing import Protocol
 
 from power.rails.jetson import jetson_of
 
+SENSORS = "sensors"
+"""Driver of the rails by which an accelerator module measures itself: beside the board's own, never the whole nor added to it."""
+
 
 class RailLike(Protocol):
     """What `total_rails` needs to know of a rail: `Rail`, and the protocol's message too."""
@@ -22,8 +25,9 @@ def total_rails(rails: Sequence[RailLike]) -> tuple[str, ...]:
 
     In this order: the documented total of a Jetson; the rails that are marked as totals (the platform of every socket, the
     total of a board's rail map, the one rail that feeds all others); RAPL packages with their memory (core and uncore are inside
-    the package); the only rail there is.
+    the package); the only rail there is. Rails of modules that measure themselves do not count.
     """
+    rails = [rail for rail in rails if rail.driver != SENSORS]
     names = [rail.name for rail in rails]
     jetson = jetson_of(names)
     if jetson is not None:

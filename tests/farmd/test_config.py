@@ -52,6 +52,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         npu = ["{sys.executable}", "--device", "0"]
         [worker_env]
         _OMP = "4"
+        [sensors]
+        hailort = "power"
         """,
     )
     assert settings.device == "orin-1"
@@ -74,6 +76,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.program_of("npu") == Path(sys.executable)
     assert f"external = npu={sys.executable} --device 0" in config.summary(settings)
     assert dict(settings.worker_env) == {"_OMP": "4"}
+    assert dict(settings.sensors) == {"hailort": "power"}
 
 
 def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
@@ -91,6 +94,8 @@ def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
         ("zebra = 1", "unknown key 'zebra'; known are "),
         ("[tls]\ncert = 'a'\nkee = 'b'", "unknown key 'tls.kee'; did you mean 'key'?"),
         ("[tls]\ncert = 'a'", "[tls] lacks 'key'"),
+        ("[sensors]\nhailor = 'power'", "unknown key 'sensors.hailor'; did you mean 'hailort'?"),
+        ("[sensors]\nhailort = true", '\'sensors.hailort\' must be "temperature" or "power", but is True;'),
         ("tls = true", "'tls' must be a table; begin it with a line [tls]."),
         ("lease = {required = 1}", "'lease.required' must be true or false, but is 1;"),
         ("listen = ':50051'", "'listen' must be"),

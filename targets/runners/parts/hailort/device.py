@@ -59,16 +59,17 @@ def scan(vendor: Any) -> List[str]:
     try:
         found = [str(one) for one in vendor.Device.scan()]
     except Exception as error:
-        raise translate(error, "look for devices", _without_device)
+        raise translate(error, "look for devices", unavailable)
     if not found:
-        raise _without_device(
+        raise unavailable(
             "HailoRT {} finds no device; check 'lspci -d 1e60:', the driver ('lsmod | grep hailo') and "
             "'hailortcli scan'.".format(version_of(vendor))
         )
     return found
 
 
-def _without_device(message: str, **details: Any) -> RuntimeUnavailable:
+def unavailable(message: str, **details: Any) -> RuntimeUnavailable:
+    """Return the error of a runtime whose package is there, and whose device or driver is not."""
     return RuntimeUnavailable(message, runtime="hailort", package=None, **details)
 
 
@@ -107,7 +108,7 @@ def open_vdevice(vendor: Any, ids: List[str], is_scheduled: bool) -> Any:
         params.device_count = len(ids)  # 4.17: the argument is all there is, and it leaves the count at 1
         return vendor.VDevice(params, device_ids=ids)
     except Exception as error:
-        raise translate(error, "open {}".format(", ".join(ids) or "a device"), _without_device)
+        raise translate(error, "open {}".format(", ".join(ids) or "a device"), unavailable)
 
 
 def identify(vdevice: Any) -> Tuple[List[str], Dict[str, str]]:

@@ -7,7 +7,9 @@ WATTFARM_FAKE (see faking.py) may hold, beside what all fakes take:
   queue       frames that the asynchronous queue holds (16)
   fault       "abort", "segv", "exit", "hang"; "status" with ``status``, any of HailoRT's numbers; "timeout" (an inference never
               ends); at "import" also "version", "library" and "missing_lib", which wheel and library of two versions do
-  at          "import", "scan", "open", "load", "infer", "callback" or "close"
+  at          "import", "scan", "open", "load", "infer", "callback", "close", "temperature", "power" or "stop"
+  monitor     false: the module has no current monitor
+  protection  a file that holds "off" while the module measures its power and "on" afterwards
 Source: hailo-ai/hailort, bindings/python/platform/hailo_platform and src.
 """
 

@@ -5,7 +5,7 @@ import enum
 import os
 from typing import Any, Dict, List, Optional
 
-from hailo_platform.pyhailort import _pyhailort
+from hailo_platform.pyhailort import _pyhailort, _sensors
 from hailo_platform.pyhailort._errors import (
     ExceptionWrapper,
     HailoCommunicationClosedException,
@@ -100,6 +100,7 @@ class Control:
 
     def __init__(self, device: Dict[str, Any]) -> None:
         self._described = device
+        self._monitor = _sensors.Monitor()
         self.identify()
 
     def identify(self) -> BoardInformation:
@@ -107,6 +108,30 @@ class Control:
 
     def get_extended_device_information(self) -> ExtendedDeviceInformation:
         return ExtendedDeviceInformation()
+
+    def get_chip_temperature(self) -> _sensors.TemperatureInfo:
+        with ExceptionWrapper():
+            return _sensors.temperature()
+
+    def set_power_measurement(
+        self, buffer_index: Any = None, dvm: Any = None, measurement_type: Any = None
+    ) -> None:
+        with ExceptionWrapper():
+            self._monitor.choose()
+
+    def start_power_measurement(self, averaging_factor: Any = None, sampling_period: Any = None) -> None:
+        with ExceptionWrapper():
+            self._monitor.start()
+
+    def get_power_measurement(
+        self, buffer_index: Any = None, should_clear: bool = True
+    ) -> _sensors.PowerMeasurementData:
+        with ExceptionWrapper():
+            return self._monitor.read()
+
+    def stop_power_measurement(self) -> None:
+        with ExceptionWrapper():
+            self._monitor.stop()
 
 
 class Device:
