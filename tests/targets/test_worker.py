@@ -57,7 +57,7 @@ def test_probe_tells_why_not(worker: WorkerClient) -> None:
     }
     assert found["fake"] == {
         "name": "fake", "available": True, "version": "1.0", "reason": None, "formats": ["fake"],
-        "precisions": ["float32"],
+        "precisions": ["float32"], "conversion": "",
     }  # fmt: skip
     assert found["missing"]["available"] is False
     assert "pip install wattfarm-fakes" in found["missing"]["reason"]
