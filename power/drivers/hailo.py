@@ -33,8 +33,16 @@ DEFAULT_FACTOR = 256
 VALUES_A_READING = 2
 """Readings are this many values apart, so that each holds some."""
 GONE = ("HAILO_DRIVER_OPERATION_FAILED", "HAILO_COMMUNICATION_CLOSED", "HAILO_PCIE_DRIVER", "HAILO_NOT_FOUND")
+STATUS_OF_CLASS = {
+    "HailoRTFirmwareControlFailedException": "18",
+    "HailoRTDriverOperationFailedException": "36",
+    "HailoRTUnsupportedOpcodeException": "48",
+    "HailoRTNotFoundException": "61",
+    "HailoCommunicationClosedException": "62",
+}
+"""Exceptions of HailoRT whose words do not hold the number (pyhailort.py, ExceptionWrapper)."""
 GONE_STATUS = ("36", "61", "62")
-UNSUPPORTED = ("UNSUPPORTED", "NOT_SUPPORTED", "HAILO_FW_CONTROL_FAILURE", "18")
+UNSUPPORTED = ("UNSUPPORTED", "NOT_SUPPORTED", "HAILO_FW_CONTROL_FAILURE", "18", "48")
 
 
 class Hailo(PolledInstrument):
@@ -227,6 +235,9 @@ def _said(error: object) -> str:
 
 
 def _status(error: object) -> str:
-    """Return the number in "libhailort failed with error: N (NAME)"."""
+    """Return the number of a class, or that in "libhailort failed with error: N (NAME)", which other statuses say."""
+    of_class = STATUS_OF_CLASS.get(type(error).__name__)
+    if of_class is not None:
+        return of_class
     _, _, rest = str(error).partition("error: ")
     return rest.split(" ", 1)[0]

@@ -37,9 +37,32 @@ class HailoRTException(Exception):  # noqa: N818 - the vendor's name
     """What hailo_platform raises."""
 
 
+class HailoRTFirmwareControlFailedException(HailoRTException):
+    """Status 18."""
+
+
+class HailoRTDriverOperationFailedException(HailoRTException):
+    """Status 36."""
+
+
+class HailoCommunicationClosedException(HailoRTException):
+    """Status 62."""
+
+
+_OF_STATUS = {
+    18: (HailoRTFirmwareControlFailedException, "libhailort control operation failed"),
+    36: (HailoRTDriverOperationFailedException, "Failure in hailort driver ioctl. run 'dmesg | grep hailo'"),
+    62: (HailoCommunicationClosedException, "Communication closed failure. Check server-client connection"),
+}
+"""Statuses that have a class of their own, whose words do not hold the number (pyhailort.py, ExceptionWrapper)."""
+
+
 def failure(number: int, name: str) -> HailoRTException:
     """Return what HailoRT raises for a status."""
-    return HailoRTException(f"libhailort failed with error: {number} ({name})")
+    kind, words = _OF_STATUS.get(
+        number, (HailoRTException, f"libhailort failed with error: {number} ({name})")
+    )
+    return kind(words)
 
 
 class SimulatedHailo(SimulatedModule):

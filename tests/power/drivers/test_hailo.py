@@ -185,7 +185,7 @@ def test_switched_off_in_mid_run() -> None:
         time.sleep(2.0)
         simulator.stop()
         time.sleep(2.0)
-        with pytest.raises(LinkLost, match="COMMUNICATION_CLOSED"):
+        with pytest.raises(LinkLost, match="is gone .Communication closed"):
             meter.stop()
         meter.close()
 
