@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     ]  # fmt: skip
     page = Path(arguments[0]) if arguments else ROOT / "docs" / "hardware" / f"{_slug(_machine())}.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join(lines) + "\n")
+    page.write_text("\n".join(lines).replace(str(ROOT), ".") + "\n")
     print(f"Wrote {page}.")
     return 0 if all(one == HOLDS for told in outcomes.values() for one in told) else 1
 
