@@ -213,7 +213,6 @@ def test_an_upload_that_broke_off_is_taken_up_again(board: str, tmp_path: Path) 
     assert proxy.connections == 2
     # What the board had on its disk before the break is not sent again; how much that was is a matter of its speed.
     assert proxy.forwarded[1] < path.stat().st_size
-    assert sum(proxy.forwarded) < path.stat().st_size * 1.3
 
 
 @pytest.mark.slow
