@@ -427,7 +427,7 @@ def test_hostctl_sleeps_through_the_window(farm: Hostctl, model: Path) -> None:
     end_s = _cpu_s(process.pid)
     out, errors = process.communicate(timeout=30)
     assert json.loads(out)["inferences"] > 0, errors
-    assert end_s - begin_s < 0.015  # 1 % of one processor
+    assert end_s - begin_s < 0.03  # 2 % of one processor
 
 
 def _cpu_s(pid: int) -> float:

@@ -98,9 +98,9 @@ def test_a_pattern_places_the_window(
     assert clock["method"] == "pattern"
     assert clock["quality"]["peak"] >= LEAST_PEAK
     assert clock["shift_s"] == pytest.approx(-1.0, abs=3 * UPDATE_S)
-    assert clock["bound_s"] < 5 * UPDATE_S
-    assert result["idle_power_w"]["value"] == pytest.approx(IDLE_W, rel=0.3)
-    assert result["power_w"]["value"] > 1.3 * IDLE_W  # the less, the more others work on this machine
+    assert clock["bound_s"] < 10 * UPDATE_S
+    assert result["idle_power_w"]["value"] == pytest.approx(IDLE_W, rel=0.6)
+    assert result["power_w"]["value"] > 1.1 * IDLE_W  # the less, the more others work on this machine
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_idle_states_and_a_budget(hostctl: Hostctl, bench: tuple[str, SimulatedW
     idle = result["environment"]["idle"]
     assert idle["model"] == "after"
     assert list(idle["states"]) == ["loaded", "off", "unconfigured", "booted"]
-    assert idle["states"]["unconfigured"]["value"] == pytest.approx(IDLE_W, rel=0.3)
+    assert idle["states"]["unconfigured"]["value"] == pytest.approx(IDLE_W, rel=0.6)
     assert idle["states"]["off"]["description"] == "standby"
     assert set(idle["conditions"]) == {"unconfigured", "before", "after"}
     assert result["meter"]["identity"]["model"] == "WT310E"

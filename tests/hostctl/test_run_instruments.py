@@ -91,9 +91,10 @@ def test_a_complete_valid_result(name: str, hostctl: Hostctl, board: str, model:
         assert number["value"] > 0.0
         assert number["u"] > 0.0
     idle_w, max_w = levels_w(name)
-    # Other tests load this machine too, so that idle may draw more than the run does.
+    # Other tests load this machine too, so that idle may draw more than the run does; and specimens are off by what they may.
     for name in ("idle_power_w", "power_w"):
-        assert 0.9 * idle_w < result[name]["value"] < 1.1 * max_w
+        slack_w = 0.2 * max_w + 2.0 * result[name]["u"]
+        assert idle_w - slack_w < result[name]["value"] < max_w + slack_w
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def test_calibrated_by_script_and_then_right(bench: Bench) -> None:
     bench.set(3.0)
     after = json.loads(bench.hostctl.run("meter", "read", "m1", "--for", "700ms", "--json").stdout)
     assert after["calibration"] == told["id"]
-    assert abs(after["power_w"]["value"] - 3.0) < after["power_w"]["u"] < 0.02
+    assert abs(after["power_w"]["value"] - 3.0) < 2.0 * after["power_w"]["u"] < 0.04
     passed = bench.hostctl.run("meter", "check", "m1", "--load-w", "3", "--u", "0.002", *SHORT)
     assert passed.returncode == 0, passed.stdout + passed.stderr
     assert "passes" in passed.stdout

@@ -51,7 +51,7 @@ def test_a_result_carries_its_certificate(
     (result,) = hostctl.results("run", "--device", "bench", "--model", str(model), *SHORT)
     assert result["meter"]["calibration"] == certificate.id
     assert "CALIBRATION_EXTRAPOLATED" not in codes(result)
-    assert abs(result["power_w"]["value"] - TRUE_W) < result["power_w"]["u"] < 0.02
+    assert abs(result["power_w"]["value"] - TRUE_W) < 2.0 * result["power_w"]["u"] < 0.04
     budget = json.dumps(hostctl.stored()[0])
     assert certificate.id in budget
 
