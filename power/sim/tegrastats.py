@@ -109,7 +109,10 @@ class SimulatedTegrastats(Simulator):
         waiting = array.array("i", [1])
         deadline_s = time.monotonic() + SETTLE_S
         while self._out >= 0 and self._is_heard:
-            fcntl.ioctl(self._out, termios.FIONREAD, waiting)
+            try:
+                fcntl.ioctl(self._out, termios.FIONREAD, waiting)
+            except OSError:  # the program has ended meanwhile, and another thread has closed its output
+                return
             if not waiting[0]:
                 return
             self._is_heard = time.monotonic() < deadline_s  # once is enough: nobody reads any more
